@@ -1,0 +1,94 @@
+"""The HEAR API (https://hearbenchmark.com/hear-api.html): load_model and the two kinds of embeddings."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hear_msss.checks import check_audio
+from hear_msss.model import MSSS
+from hear_msss.options import Options
+from hear_msss.weights import DEFAULT, UNTRAINED, bundled, load_weights, untrained_encoder
+
+
+def load_model(model_file_path: str = "", *, weights: str = "", **options: Any) -> MSSS:
+    """Load the encoder, on the CPU and in eval mode.
+
+    Args:
+        model_file_path: a weights file made by ``python -m pretrain export``, or the name of bundled
+            weights, or ``"untrained"`` (seeded initial weights, a floor to compare with). Empty: the
+            default bundled weights.
+        weights: the same by keyword, for heareval's ``--model-options '{"weights": "untrained"}'``,
+            whose ``--model`` takes files only.
+        **options: see :class:`hear_msss.options.Options`. What is not given comes from the weights
+            file, or else from there.
+
+    Returns:
+        A ``torch.nn.Module`` with ``sample_rate``, ``scene_embedding_size`` and
+        ``timestamp_embedding_size``.
+
+    Raises:
+        FileNotFoundError: no such weights.
+        TypeError: an unknown option.
+        ValueError: a weights file that is damaged or not ours, an option out of range, or weights
+            named twice.
+    """
+    if model_file_path and weights:
+        raise ValueError(f"weights named twice, {model_file_path!r} and {weights!r}: give one of them")
+    name = str(model_file_path or weights)
+    if not name:
+        name = DEFAULT if DEFAULT in bundled() else UNTRAINED
+        if name == UNTRAINED:
+            warnings.warn(
+                "hear_msss has no trained weights bundled: load_model() returns an UNTRAINED encoder "
+                "(seeded initial weights). Give the path of weights made by `python -m pretrain export`.",
+                stacklevel=2,
+            )
+    if name == UNTRAINED:
+        return MSSS(untrained_encoder(), Options.from_dict(options))
+    encoder, info = load_weights(name)
+    return MSSS(encoder, Options.from_dict({**info.get("options", {}), **options}))
+
+
+def _check_model(model: Any) -> MSSS:
+    if not isinstance(model, MSSS):
+        raise TypeError(f"model is a {type(model).__name__}: expected what hear_msss.load_model() returns")
+    return model
+
+
+def get_scene_embeddings(audio: Tensor, model: MSSS) -> Tensor:
+    """One embedding for each clip.
+
+    Args:
+        audio: ``(sounds, samples)`` floating point at 16 kHz, mono, in [-1, 1], on the model's device.
+        model: from :func:`load_model`.
+
+    Returns:
+        ``(sounds, model.scene_embedding_size)`` float32.
+
+    Raises:
+        TypeError, ValueError: audio that cannot be embedded, see :func:`hear_msss.checks.check_audio`.
+    """
+    with torch.no_grad():
+        return _check_model(model).scene_embeddings(check_audio(audio))
+
+
+def get_timestamp_embeddings(audio: Tensor, model: MSSS) -> tuple[Tensor, Tensor]:
+    """An embedding every ``hop_ms`` (50 ms by default), from the start of each clip to its end.
+
+    Args:
+        audio: ``(sounds, samples)`` floating point at 16 kHz, mono, in [-1, 1], on the model's device.
+        model: from :func:`load_model`.
+
+    Returns:
+        Embeddings ``(sounds, timestamps, model.timestamp_embedding_size)`` float32 and their times in
+        milliseconds, ``(sounds, timestamps)`` float64.
+
+    Raises:
+        TypeError, ValueError: audio that cannot be embedded, see :func:`hear_msss.checks.check_audio`.
+    """
+    with torch.no_grad():
+        return _check_model(model).timestamp_embeddings(check_audio(audio))

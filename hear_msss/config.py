@@ -1,0 +1,82 @@
+"""The numbers that define a model: they travel inside every weights file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Front end and encoder of MSSS (paper, section 3.2), in one flat record.
+
+    The FFT is longer than the 25 ms window (zero-padded): with 512 points the lowest of 64 mel
+    filters from 60 Hz are about one bin wide, with 1024 two.
+
+    Attributes:
+        sample_rate: samples per second of the mono input.
+        n_fft: FFT length in samples, at least ``win_length``.
+        win_length: Hann window length in samples (25 ms).
+        hop_length: frame hop in samples (10 ms).
+        n_mels: mel bands N, HTK scale, triangles of height 1.
+        f_min_hz, f_max_hz: lower edge of the first and upper edge of the last mel band.
+        log_offset: added to the mel power before the natural logarithm.
+        log_mel_mean, log_mel_std: the encoder sees ``(log_mel - mean) / std``.
+        segment_frames: T, frames of one segment (960 ms).
+        embedding_dim: d, channels of h.
+    """
+
+    sample_rate: int = 16000
+    n_fft: int = 1024
+    win_length: int = 400
+    hop_length: int = 160
+    n_mels: int = 64
+    f_min_hz: float = 60.0
+    f_max_hz: float = 7800.0
+    log_offset: float = 1e-5
+    log_mel_mean: float = -3.0
+    log_mel_std: float = 5.0
+    segment_frames: int = 96
+    embedding_dim: int = 512
+
+    def __post_init__(self) -> None:
+        if self.n_fft < self.win_length or (self.n_fft - self.win_length) % 2:
+            raise ValueError(
+                f"n_fft={self.n_fft} does not fit win_length={self.win_length}: give an n_fft that is "
+                "at least as long and differs by an even number of samples"
+            )
+        if self.n_mels % 32 or self.segment_frames % 32:
+            raise ValueError(
+                f"n_mels={self.n_mels} and segment_frames={self.segment_frames} must be multiples of "
+                "32, the encoder's stride"
+            )
+        if not 0 <= self.f_min_hz < self.f_max_hz <= self.sample_rate / 2:
+            raise ValueError(
+                f"mel range {self.f_min_hz} to {self.f_max_hz} Hz: expected "
+                f"0 <= f_min_hz < f_max_hz <= {self.sample_rate / 2} (half of sample_rate)"
+            )
+
+    @property
+    def segment_samples(self) -> int:
+        """Samples that give exactly ``segment_frames`` frames (15,600 by default)."""
+        return (self.segment_frames - 1) * self.hop_length + self.win_length
+
+    def frames(self, samples: int) -> int:
+        """Frames that ``samples`` samples give without any padding at the ends."""
+        return max(0, (samples - self.win_length) // self.hop_length + 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Build from a plain dict.
+
+        Raises:
+            ValueError: a key that is no field of the configuration.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"unknown model settings {unknown}: expected some of {sorted(known)}")
+        return cls(**values)

@@ -1,0 +1,114 @@
+"""Front end, encoder and options in one module: from clips to embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hear_msss import windows
+from hear_msss.encoder import Encoder
+from hear_msss.frontend import FrontEnd
+from hear_msss.options import SCENES, TIMESTAMPS, Options
+
+BLOCK_FRAMES = 4096  # frames of which the full power spectrum is held at once, over all clips
+
+
+class MSSS(nn.Module):
+    """A frozen encoder with the attributes that the HEAR API asks for.
+
+    A clip's log-mel is computed once and windows of 96 frames are cut from it; windows of all clips go
+    through the encoder ``chunk_size`` at a time, so memory beyond input, log-mel and output does not
+    grow with the clips.
+
+    Attributes:
+        sample_rate: of the audio it takes, 16000.
+        scene_embedding_size, timestamp_embedding_size: numbers in one embedding.
+    """
+
+    def __init__(self, encoder: Encoder, options: Options | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.config = encoder.config
+        self.options = options = options or Options()
+        self.front_end = FrontEnd(encoder.config)
+        self.hop_frames = windows.hop_frames(options.hop_ms, encoder.config)
+        self.sample_rate = encoder.config.sample_rate
+        self.scene_embedding_size = encoder.config.embedding_dim * SCENES[options.scene]
+        self.timestamp_embedding_size = encoder.config.embedding_dim * TIMESTAMPS[options.timestamp]
+        self.eval()
+
+    def log_mel(self, audio: Tensor) -> Tensor:
+        """``(sounds, samples)`` to ``(sounds, n_mels, frames)``, with bounded memory beside the result."""
+        sounds, samples = audio.shape
+        config, frames = self.config, self.config.frames(audio.shape[1])
+        result = audio.new_empty(sounds, config.n_mels, frames)
+        rows = max(1, BLOCK_FRAMES // frames)
+        for row in range(0, sounds, rows):
+            for first in range(0, frames, BLOCK_FRAMES):
+                last = min(first + BLOCK_FRAMES, frames)
+                begin = first * config.hop_length
+                end = (last - 1) * config.hop_length + config.win_length
+                result[row : row + rows, :, first:last] = self.front_end(audio[row : row + rows, begin:end])
+        return result
+
+    def _pool_windows(
+        self, log_mel: Tensor, starts: np.ndarray, pool: Callable[[Tensor], Tensor], size: int
+    ) -> Tensor:
+        """Encode the windows that begin at ``starts`` in every clip: ``(sounds, windows, size)``.
+
+        ``pool`` makes ``(n, size)`` of ``(n, T', 512)``.
+        """
+        sounds, count = log_mel.shape[0], len(starts)
+        cut = log_mel.unfold(2, self.config.segment_frames, 1)  # a view: (sounds, n_mels, starts, 96)
+        first_frames = torch.from_numpy(starts).to(log_mel.device)
+        result = log_mel.new_empty(sounds * count, size)
+        for begin in range(0, sounds * count, self.options.chunk_size):
+            number = torch.arange(
+                begin, min(begin + self.options.chunk_size, sounds * count), device=log_mel.device
+            )
+            sound = torch.div(number, count, rounding_mode="floor")
+            segments = cut[sound, :, first_frames[number % count]]
+            result[number] = pool(self.encoder(segments))
+        return result.view(sounds, count, size)
+
+    def timestamp_embeddings(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """``(sounds, samples)`` to embeddings ``(sounds, timestamps, size)`` and their times in ms.
+
+        Times are float64, ``(sounds, timestamps)``: 0, hop, 2 hop ... up to the end of the clip.
+        """
+        samples, hop, config = audio.shape[1], self.hop_frames, self.config
+        log_mel = self.log_mel(F.pad(audio, windows.timestamp_margins(samples, hop, config)))
+        count = windows.timestamp_count(samples, hop, config)
+        size = self.timestamp_embedding_size
+        embeddings = self._pool_windows(log_mel, np.arange(count) * hop, self._pool_timestamp, size)
+        times = torch.from_numpy(windows.timestamps_ms(0, count, hop, config))
+        if audio.device.type == "mps":  # which knows no float64
+            times = times.float()
+        return embeddings, times.to(audio.device).expand(audio.shape[0], -1).clone()
+
+    def _pool_timestamp(self, h: Tensor) -> Tensor:
+        middle, mean = h[:, h.shape[1] // 2], h.mean(dim=1)
+        parts = {"middle": [middle], "mean": [mean], "middle_mean": [middle, mean]}
+        return torch.cat(parts[self.options.timestamp], dim=-1)
+
+    def scene_embeddings(self, audio: Tensor) -> Tensor:
+        """``(sounds, samples)`` to one embedding a clip, ``(sounds, size)``."""
+        log_mel = self.log_mel(F.pad(audio, windows.scene_margins(audio.shape[1], self.config)))
+        starts = windows.scene_starts(log_mel.shape[2], self.config)
+        pooled = self._pool_windows(log_mel, starts, self._pool_scene, self.scene_embedding_size)
+        dim = self.config.embedding_dim
+        if self.options.scene == "mean":
+            return pooled.mean(dim=1)
+        return torch.cat([pooled[..., :dim].mean(dim=1), pooled[..., dim:].amax(dim=1)], dim=-1)
+
+    def _pool_scene(self, h: Tensor) -> Tensor:
+        parts = {"mean": [h.mean(dim=1)], "mean_max": [h.mean(dim=1), h.amax(dim=1)]}
+        return torch.cat(parts[self.options.scene], dim=-1)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Scene embeddings, ``(sounds, samples)`` to ``(sounds, size)``."""
+        return self.scene_embeddings(audio)

@@ -1,0 +1,61 @@
+"""What a user may choose when loading a model; keywords of ``load_model``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+SCENES = {"mean": 1, "mean_max": 2}  # name: size in multiples of what is pooled
+TIMESTAMPS = {"middle": 1, "mean": 1, "middle_mean": 2}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Embedding options; ``--model-options`` of heareval passes the same names as JSON.
+
+    Attributes:
+        hop_ms: time between two timestamp embeddings, a multiple of 10 ms.
+        scene: how frames of h become one scene embedding: ``mean``, or ``mean_max`` (both, side by
+            side: 1024 numbers).
+        timestamp: which part of the window around a timestamp stands for it: ``middle`` (the middle
+            one of three frames), ``mean`` (of the three), ``middle_mean`` (both, side by side).
+        chunk_size: windows that go through the encoder at once; bounds the memory, changes no result.
+    """
+
+    hop_ms: float = 50.0
+    scene: str = "mean"
+    timestamp: str = "middle"
+    chunk_size: int = 32
+
+    def __post_init__(self) -> None:
+        _one_of("scene", self.scene, SCENES)
+        _one_of("timestamp", self.timestamp, TIMESTAMPS)
+        if isinstance(self.chunk_size, bool) or not isinstance(self.chunk_size, int) or self.chunk_size < 1:
+            raise ValueError(f"chunk_size={self.chunk_size!r}: expected a whole number of at least 1")
+        if isinstance(self.hop_ms, bool) or not isinstance(self.hop_ms, (int, float)):
+            raise ValueError(f"hop_ms={self.hop_ms!r}: expected a number of milliseconds")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Options:
+        """Build from keywords.
+
+        Raises:
+            TypeError: an unknown option; names the nearest known ones.
+            ValueError: a known option with a value that it cannot have.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise TypeError(f"unknown option {name!r}: expected one of {known}.{hint}")
+        return cls(**values)
+
+
+def _one_of(name: str, value: object, choices: dict[str, int]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name}={value!r}: expected one of {list(choices)}")

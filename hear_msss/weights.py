@@ -1,0 +1,162 @@
+"""Weights files: safetensors with the configuration inside. Loading never unpickles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hear_msss.config import ModelConfig
+from hear_msss.encoder import Encoder
+from hear_msss.frontend import FrontEnd
+
+FORMAT = "hear_msss-1"
+DEFAULT = "msss"  # the bundled weights that load_model() takes
+UNTRAINED = "untrained"
+SEED = 2021
+
+
+def bundled() -> dict[str, Path]:
+    """Names and paths of the weights that come with the package."""
+    folder = Path(str(files("hear_msss"))) / "bundled"
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def save_weights(
+    path: str | Path, encoder: Encoder, info: dict[str, Any], dtype: torch.dtype = torch.float32
+) -> None:
+    """Write an encoder with its configuration, beside the path and then renamed onto it.
+
+    Args:
+        path: file to make, usually ``*.safetensors``; its folder is made if need be.
+        encoder: what is saved.
+        info: anything JSON can hold: what it was trained on, steps, versions. ``info["options"]``, if
+            there, are the embedding options that ``load_model`` takes for defaults.
+        dtype: floating-point type on disk.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu().contiguous()
+        for name, tensor in encoder.state_dict().items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(encoder.config.to_dict()),
+        "info": json.dumps(info),
+    }
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file(tensors, beside, metadata=metadata)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def find_weights(name_or_path: str | Path) -> Path:
+    """The file that a bundled name or a path stands for.
+
+    Raises:
+        FileNotFoundError: neither a bundled name nor a file.
+    """
+    known = bundled()
+    if str(name_or_path) in known:
+        return known[str(name_or_path)]
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no weights {str(name_or_path)!r}: expected the path of a safetensors file made by "
+            f"`python -m pretrain export`, or one of the names {[*known, UNTRAINED]}"
+        )
+    return path
+
+
+def load_weights(name_or_path: str | Path) -> tuple[Encoder, dict[str, Any]]:
+    """An encoder in eval mode, float32 on the CPU, and the info saved with it.
+
+    Raises:
+        FileNotFoundError: no such file or bundled name.
+        ValueError: the file is truncated, no safetensors file, not made by this project, or its
+            tensors do not fit its configuration.
+    """
+    path = find_weights(name_or_path)
+    try:
+        with safe_open(path, framework="pt") as archive:
+            metadata = archive.metadata() or {}
+            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} cannot be read as safetensors ({error}): the file is truncated or of another "
+            "kind; expected one made by `python -m pretrain export`"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} is a safetensors file of another origin (format {metadata.get('format')!r}): "
+            f"expected {FORMAT!r}, as `python -m pretrain export` writes it"
+        )
+    encoder = Encoder(ModelConfig.from_dict(json.loads(metadata["config"])))
+    _fill(encoder, tensors, path)
+    return encoder.eval(), json.loads(metadata["info"])
+
+
+def _fill(encoder: Encoder, tensors: dict[str, Tensor], path: Path) -> None:
+    expected = encoder.state_dict()
+    wrong = sorted(
+        name
+        for name in expected.keys() | tensors.keys()
+        if name not in expected or name not in tensors or expected[name].shape != tensors[name].shape
+    )
+    if wrong:
+        raise ValueError(
+            f"{path} does not fit the encoder of its own configuration: {len(wrong)} tensors missing, "
+            f"left over or of another shape, the first {wrong[:3]}; export the run again"
+        )
+    encoder.load_state_dict(tensors)
+
+
+def untrained_encoder(config: ModelConfig | None = None, seed: int = SEED) -> Encoder:
+    """Seeded initial weights with calibrated batch norm, in eval mode.
+
+    Fresh running statistics (mean 0, variance 1) let the signal die out on its way through sixteen
+    blocks; here they are those of a seeded batch of synthetic sounds, so that an untrained encoder is
+    an honest floor. The state of torch's random generators is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = Encoder(config, drop_connect_rate=0.0)
+        sounds = _calibration_sounds(encoder.config)
+        norms = [m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = None  # cumulative: after one batch, exactly its statistics
+        with torch.no_grad():
+            encoder.train()(FrontEnd(encoder.config)(sounds))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+    return encoder.eval()
+
+
+def _calibration_sounds(config: ModelConfig, count: int = 48) -> Tensor:
+    """``(count, segment_samples)``: harmonic tones and noise in turn, over pitches and levels."""
+    time_s = torch.arange(config.segment_samples) / config.sample_rate
+    pitch_hz = 80.0 * 2 ** (torch.rand(count, 1) * 5)
+    harmonics = torch.arange(1, 9).view(8, 1, 1)
+    tones = (torch.sin(2 * torch.pi * harmonics * pitch_hz * time_s) / harmonics).sum(0)
+    noise = torch.randn(count, config.segment_samples)
+    envelope = torch.exp(-time_s * 8 * torch.rand(count, 1))
+    level = 10 ** (-2.5 * torch.rand(count, 1))
+    is_tone = (torch.arange(count) % 2 == 0)[:, None]
+    return torch.where(is_tone, tones, noise) * envelope * level / 4
+
+
+def fingerprint(path: str | Path) -> str:
+    """sha256 of a weights file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,65 @@
+"""Where windows lie and which time they stand for: integer arithmetic, no audio."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hear_msss.config import ModelConfig
+
+SCENE_HOP_FRAMES = 48  # half a window
+SCENE_SLACK = 0.25  # of a hop that a clip may exceed its windows by before one more is spent on it
+
+
+def hop_frames(hop_ms: float, config: ModelConfig) -> int:
+    """Frames between two timestamps.
+
+    Raises:
+        ValueError: ``hop_ms`` is not a positive multiple of the frame hop (10 ms).
+    """
+    frame_ms = 1000 * config.hop_length / config.sample_rate
+    frames = round(hop_ms / frame_ms)
+    if frames < 1 or abs(frames * frame_ms - hop_ms) > 1e-9:
+        raise ValueError(
+            f"hop_ms={hop_ms}: expected a positive multiple of {frame_ms:g} ms, the hop of the spectrogram"
+        )
+    return frames
+
+
+def timestamp_count(samples: int, hop: int, config: ModelConfig) -> int:
+    """Timestamps at 0, hop, 2 hop ... that do not lie after the end of ``samples`` samples."""
+    return samples // (hop * config.hop_length) + 1
+
+
+def timestamps_ms(first: int, last: int, hop: int, config: ModelConfig) -> np.ndarray:
+    """Times of timestamps ``first`` to ``last - 1`` in ms, float64, each computed from its index."""
+    return np.arange(first, last, dtype=np.float64) * (1000 * hop * config.hop_length) / config.sample_rate
+
+
+def timestamp_margins(samples: int, hop: int, config: ModelConfig) -> tuple[int, int]:
+    """Zero samples to put before and behind a clip so that every timestamp has a window around it.
+
+    Window ``k`` then starts at frame ``k * hop`` of the padded clip and its middle is sample
+    ``k * hop * hop_length`` of the clip itself.
+    """
+    before = config.segment_samples // 2
+    last_start = (timestamp_count(samples, hop, config) - 1) * hop * config.hop_length
+    return before, max(0, last_start + config.segment_samples - before - samples)
+
+
+def scene_margins(samples: int, config: ModelConfig) -> tuple[int, int]:
+    """Zero samples around a clip shorter than a window, which centre it; (0, 0) for any other."""
+    missing = max(0, config.segment_samples - samples)
+    return missing // 2, missing - missing // 2
+
+
+def scene_starts(frames: int, config: ModelConfig) -> np.ndarray:
+    """First frames of the windows that cover a clip of ``frames`` frames evenly, end to end.
+
+    About half a window apart. A clip that is longer than one window by less than an eighth of it
+    (a keyword of 1 s) gets one window in its middle.
+    """
+    spare = frames - config.segment_frames
+    windows = 1 + max(0, int(np.ceil(spare / SCENE_HOP_FRAMES - SCENE_SLACK)))
+    if windows == 1:
+        return np.array([spare // 2])
+    return np.round(np.linspace(0, spare, windows)).astype(np.int64)
