@@ -1,0 +1,63 @@
+"""The HEAR suite, from raw data to a leaderboard row.
+
+  python -m eval_tasks <verb> --help    explains a verb in full
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+from eval_tasks.errors import UserError
+
+# verb: the module that does it, with add_arguments(parser) and run(args) -> exit status; what it does
+VERBS = {
+    "list": ("eval_tasks.list_tasks", "the 19 HEAR tasks, and which of them are here"),
+    "download": ("eval_tasks.download", "fetch published tasks, or unpack archives on disk"),
+    "prepare": ("eval_tasks.prepare", "make a task folder from raw data or from a CSV file"),
+    "resample": ("eval_tasks.resample", "add a sample rate to task folders"),
+    "check": ("eval_tasks.check", "find what would break a run, file by file"),
+    "run": ("eval_tasks.run", "embeddings and scores by the unmodified HEAR runners"),
+    "probe": ("eval_tasks.probe", "scores by the paper's own downstream protocol"),
+    "report": ("eval_tasks.report", "tables, plots and a page from finished runs"),
+    "submit": ("eval_tasks.submit", "what a leaderboard entry needs, in one folder"),
+    "demo": ("eval_tasks.demo", "look at and listen to a model at work"),
+}
+
+
+def usage() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, (_, what) in VERBS.items())
+    return f"{__doc__}\nverbs:\n{verbs}\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if argv else 2
+    verb, rest = argv[0], argv[1:]
+    if verb not in VERBS:
+        print(f"error: no verb {verb!r}: expected one of {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    module = import_module(VERBS[verb][0])
+    parser = argparse.ArgumentParser(
+        prog=f"python -m eval_tasks {verb}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    args = parser.parse_args(rest)
+    try:
+        return module.run(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues where this one stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""HEAR modules without any training: the honest floor of every table."""

@@ -1,0 +1,156 @@
+"""Add a sample rate to task folders.
+
+Every clip that the task's split files name is converted by soxr (high quality) from a rate that is
+there, and keeps its name, container and sample format. The new rate's folder appears once the last clip
+is in it: a run that was stopped or killed leaves a folder <rate>-from-<rate>.partial, and the same command goes on from it.
+Clips are converted in parallel processes.
+
+  python -m eval_tasks resample tasks/ --sample-rate 16000
+  python -m eval_tasks resample tasks/esc50-v2.0.0-full --sample-rate 32000 --from-rate 48000 --jobs 8
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import joblib
+import soundfile
+import soxr
+from tqdm import tqdm
+
+from eval_tasks.errors import UserError
+from eval_tasks.files import beside, remove_leftovers, require_space
+from eval_tasks.task_folder import TaskFolder, find_tasks
+
+# Containers whose coding loses something: written again at the best quality that they have.
+LOSSY_FORMATS = ("OGG", "MP3")
+
+
+def expected_frames(frames: int, from_rate: int, to_rate: int) -> int:
+    """Frames after resampling, to within one."""
+    return round(frames * to_rate / from_rate)
+
+
+def resample_clip(source: Path, target: Path, sample_rate: int) -> str | None:
+    """Convert one file, unless ``target`` is there already in the right rate and length.
+
+    Returns:
+        None, or what is wrong with ``source``.
+    """
+    try:
+        info = soundfile.info(source)
+        frames = expected_frames(info.frames, info.samplerate, sample_rate)
+        if target.exists():
+            done = soundfile.info(target)
+            if done.samplerate == sample_rate and abs(done.frames - frames) <= 1:
+                return None
+        audio, rate = soundfile.read(source, dtype="float32")
+        converted = soxr.resample(audio, rate, sample_rate, quality="HQ")
+        quality = 0.0 if info.format in LOSSY_FORMATS else None
+        with beside(target) as temporary:
+            soundfile.write(
+                temporary,
+                converted,
+                sample_rate,
+                format=info.format,
+                subtype=info.subtype,
+                compression_level=quality,
+            )
+            written = soundfile.info(temporary).frames
+            if abs(written - frames) > 1:
+                return f"{source}: {written} frames at {sample_rate} Hz, expected {frames} within 1"
+    except soundfile.LibsndfileError as error:
+        return f"{source}: {error.error_string}"
+    return None
+
+
+def resample_task(
+    task: TaskFolder, sample_rate: int, from_rate: int | None = None, jobs: int = 1, progress: bool = True
+) -> bool:
+    """Make ``<task>/<sample_rate>`` from another rate.
+
+    Args:
+        task: the task folder.
+        sample_rate: wanted, in Hz.
+        from_rate: the rate to start from, in Hz; the highest that is there if None.
+        jobs: processes.
+        progress: show a bar.
+
+    Returns:
+        False if it was there already and complete.
+
+    Raises:
+        UserError: no other rate to start from, clips that are missing or cannot be read, too little
+            disk space, or an existing folder of that rate that lacks clips.
+    """
+    if sample_rate in task.sample_rates:
+        missing = task.missing_audio(sample_rate)
+        if not missing:
+            return False
+        raise UserError(
+            f"{task.path / str(sample_rate)} lacks {len(missing)} clips, the first {missing[0].name}, and "
+            "was not made by this tool: delete that folder and start again"
+        )
+    if from_rate is None:
+        from_rate = max(task.sample_rates, default=None)
+    if from_rate not in task.sample_rates:
+        raise UserError(
+            f"{task.path}: no audio at {from_rate or 'any rate'}{' Hz' if from_rate else ''} to start from, "
+            f"there is {task.sample_rates}"
+        )
+    missing = task.missing_audio(from_rate)
+    if missing:
+        listed = "\n  ".join(map(str, missing[:20]))
+        raise UserError(f"{len(missing)} clips are missing, download or prepare the task again:\n  {listed}")
+
+    partial = task.path / f"{sample_rate}-from-{from_rate}.partial"
+    pairs = []
+    for split in task.splits:
+        (partial / split).mkdir(parents=True, exist_ok=True)
+        for name in task.split(split):
+            pairs.append((task.audio_path(from_rate, split, name), partial / split / name))
+    size_bytes = sum(source.stat().st_size for source, target in pairs if not target.exists())
+    require_space(task.path, size_bytes * sample_rate / from_rate, f"resampling {task.name}")
+
+    convert = joblib.delayed(resample_clip)
+    results = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        convert(source, target, sample_rate) for source, target in pairs
+    )
+    bar = tqdm(results, f"{task.name} {from_rate} -> {sample_rate} Hz", len(pairs), disable=not progress)
+    problems = sorted(problem for problem in bar if problem)
+    if problems:
+        listed = "\n  ".join(problems)
+        raise UserError(f"{task.name}: {len(problems)} clips could not be resampled:\n  {listed}")
+    remove_leftovers(partial)
+    os.replace(partial, task.path / str(sample_rate))
+    return True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("tasks", nargs="+", metavar="TASK", help="task folder, or a folder of them")
+    parser.add_argument("--sample-rate", type=int, required=True, metavar="HZ", help="the rate to add")
+    parser.add_argument(
+        "--from-rate", type=int, metavar="HZ", help="the rate to start from (default: the highest there)"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=-1, metavar="N", help="processes (default: one for each core)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.sample_rate <= 0:
+        raise UserError(f"--sample-rate {args.sample_rate}: expected a number of Hz above 0")
+    failed = []
+    for task in find_tasks(args.tasks):
+        try:
+            made = resample_task(task, args.sample_rate, args.from_rate, args.jobs, not args.quiet)
+        except UserError as error:
+            failed.append(str(error))
+            continue
+        print(f"{task.path / str(args.sample_rate)}: {'made' if made else 'already there'}")
+    if failed:
+        raise UserError("\n".join(failed))
+    return 0
