@@ -1,0 +1,128 @@
+"""What a HEAR module says of itself, asked in a process of its own: ``python -m eval_tasks.describe``.
+
+A module that cannot be loaded fails here, in seconds, and not once for every task.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from eval_tasks.errors import UserError
+from eval_tasks.harness import environment
+
+MARK = "HEAR module: "  # modules print what they like; our line is told from theirs by this
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file, or of all files in a folder with their relative names (no caches)."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in files:
+        if "__pycache__" in file.parts:
+            continue
+        if file is not path:
+            digest.update(f"{file.relative_to(path).as_posix()}\0".encode())
+        with file.open("rb") as content:
+            for block in iter(lambda: content.read(1 << 20), b""):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def package_of(module: ModuleType) -> Path | None:
+    """The folder of the package that ``module`` lies in, or its own file where it lies in none."""
+    if not module.__file__:
+        return None
+    file = Path(module.__file__)
+    return file.parent if module.__package__ else file
+
+
+def versions(module_name: str) -> dict[str, str]:
+    """Python's version and those of the packages that a score depends on."""
+    names = ["torch", "numpy", "heareval", "hearvalidator", "pytorch-lightning", "sed_eval"]
+    owners = importlib.metadata.packages_distributions().get(module_name.split(".")[0], [])
+    found = {"python": platform.python_version()}
+    for name in dict.fromkeys([*owners, *names]):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def gpu_problem() -> str:
+    """Why the unmodified runners would fail on this machine's GPU, and what to do; '' if they would not."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return ""
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        return "TensorFlow sees no GPU (tensorflow-cpu?), which heareval refuses: pip install tensorflow"
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0)).decode("utf-8")
+    except Exception as error:
+        return f"heareval cannot read the GPU's name ({error!r}): pip install pynvml==11.4.1"
+    return ""
+
+
+def describe(
+    module_name: str, model: str = "", model_options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Load the model in this process and say what it is."""
+    module = importlib.import_module(module_name)
+    loaded = module.load_model(*([model] if model else []), **(model_options or {}))
+    package = package_of(module)
+    return {
+        "module": module_name,
+        "model": model,
+        "model_options": dict(model_options or {}),
+        "model_sha256": sha256_of(Path(model)) if model else "",
+        "module_sha256": sha256_of(package) if package else "",
+        "sample_rate": int(loaded.sample_rate),
+        "scene_embedding_size": int(loaded.scene_embedding_size),
+        "timestamp_embedding_size": int(loaded.timestamp_embedding_size),
+        "versions": versions(module_name),
+        "gpu_problem": gpu_problem(),
+    }
+
+
+def ask(module_name: str, model: str = "", model_options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The same from a fresh process, so that the caller imports neither torch nor the module.
+
+    Raises:
+        UserError: the module cannot be imported or loaded; the message ends with its own error.
+    """
+    command = [sys.executable, "-m", "eval_tasks.describe", module_name, "--model", model]
+    command += ["--model-options", json.dumps(model_options or {})]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    for line in done.stdout.splitlines():
+        if line.startswith(MARK):
+            return dict(json.loads(line.removeprefix(MARK)))
+    raise UserError(
+        f"HEAR module {module_name!r} (weights {model or 'its default'!r}, options {model_options or {}}) "
+        f"could not be loaded; expected an importable module with load_model() as HEAR defines it:\n"
+        + "\n".join(done.stderr.strip().splitlines()[-12:])
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("module")
+    parser.add_argument("--model", default="")
+    parser.add_argument("--model-options", type=json.loads, default={})
+    arguments = parser.parse_args()
+    print(MARK + json.dumps(describe(arguments.module, arguments.model, arguments.model_options)))

@@ -1,0 +1,444 @@
+"""Embeddings and scores of a HEAR module on tasks, by the unmodified heareval.
+
+Each task is a process of `heareval.embeddings.runner`, then one of `heareval.predictions.runner`,
+several tasks at once (--jobs), one thread each. Work that is done is skipped, so the same command
+continues an interrupted run; Ctrl-C ends the processes. A task that fails is reported at the end with
+the last lines of its log, and the others go on. Results lie in OUT/<model>/ (see eval_tasks/results.py).
+
+More than one machine: joblib hands tasks to a Dask or Ray cluster, on a file system that all machines
+share, with `--backend dask --address tcp://host:8786` (pip install distributed) or
+`--backend ray --address auto` (pip install ray). There Ctrl-C ends this command, and tasks that the
+cluster has begun run to their end.
+
+On GPUs: `--gpus 0,1` gives each task one of them, in turn; `--gpus none` hides them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from eval_tasks import harness
+from eval_tasks.describe import ask
+from eval_tasks.errors import UserError
+from eval_tasks.files import write_json
+from eval_tasks.results import ModelFolder, Score, heareval_scores
+from eval_tasks.task_folder import TaskFolder, find_tasks
+
+CHANGED = ("refuse", "keep", "redo")
+IDENTITY = ("module", "model_options", "model_sha256", "module_sha256")
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What became of one task.
+
+    Attributes:
+        status: ``done``, ``skipped`` (was done before), ``failed`` or ``stopped``.
+        scores: metric to test score, over folds where the task has folds.
+        embeddings_s, predictions_s: wall time of this run's processes.
+        error: what went wrong, with the last lines of the log.
+    """
+
+    task: str
+    model: str
+    status: str
+    scores: dict[str, Score] = field(default_factory=dict)
+    embeddings_s: float = 0.0
+    predictions_s: float = 0.0
+    error: str = ""
+
+
+class TaskError(Exception):
+    """This task cannot go on; the others can."""
+
+
+@dataclass(frozen=True)
+class TaskJob:
+    """All that one task needs, so that any process on any machine can do it."""
+
+    task_path: Path
+    model_dir: Path
+    module: str
+    model: str
+    model_options: dict[str, Any]
+    grid: str
+    grid_points: int | None
+    changed: str
+    threads: int
+    gpu: str | None
+
+    @property
+    def task(self) -> str:
+        return self.task_path.name
+
+    @property
+    def grid_name(self) -> str:
+        return self.grid if self.grid_points is None else f"{self.grid}-{self.grid_points}points"
+
+    @property
+    def predictions_dir(self) -> Path:
+        return self.model_dir / "predictions" / self.grid_name / self.task
+
+    def log(self, stage: str) -> Path:
+        return self.model_dir / "logs" / f"{self.task}.{stage}.log"
+
+    @property
+    def logs(self) -> dict[str, Path]:
+        return {
+            "embeddings": self.log("embeddings"),
+            "predictions": self.log(f"predictions-{self.grid_name}"),
+        }
+
+
+def log_tail(log: Path, lines: int = 12) -> str:
+    """The last lines of a log, of a progress bar only its last state."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    shown = [line.rsplit("\r", 1)[-1].rstrip() for line in text.rstrip().split("\n")]
+    return "\n".join(shown[-lines:])
+
+
+def run_stage(
+    job: TaskJob, stage: str, command: Sequence[str], lock_fd: int, done: Callable[[], bool]
+) -> float:
+    """Run one process and return its wall time in seconds; TaskError where it did not do its work."""
+    log = job.logs[stage]
+    start = time.monotonic()
+    status = harness.run_process(command, harness.environment(job.threads, job.gpu), log, lock_fd)
+    if status or not done():
+        raise TaskError(f"{stage} ended with status {status}; the end of {log}:\n{log_tail(log)}")
+    return time.monotonic() - start
+
+
+def forget(job: TaskJob) -> None:
+    """Delete all results of a task, whatever grid or protocol they came from."""
+    for folder in [
+        f for kind in ("embeddings", "predictions", "probe") for f in job.model_dir.glob(f"{kind}/*")
+    ]:
+        shutil.rmtree(folder / job.task, ignore_errors=True)
+
+
+def finished_embeddings(job: TaskJob) -> Path | None:
+    """The folder of this task's finished embeddings; stale ones are refused, kept or deleted."""
+    folder = ModelFolder(job.model_dir).embeddings().get(job.task)
+    if folder is None or job.changed == "keep":
+        return folder
+    described = [file for file in folder.glob("*.json") if (job.task_path / file.name).is_file()]
+    described += [folder / "labelvocabulary.csv"]
+    differing = [f.name for f in described if f.read_bytes() != (job.task_path / f.name).read_bytes()]
+    if not differing:
+        return folder
+    if job.changed == "redo":
+        forget(job)
+        return None
+    raise TaskError(
+        f"{', '.join(differing)} of {job.task_path} changed since its embeddings were made: give another "
+        "--out, or --changed redo to make them again, or --changed keep to score the old ones"
+    )
+
+
+def link_embeddings(embeddings: Path, predictions: Path) -> None:
+    """A fresh folder of links to what the predictions runner reads.
+
+    The runner writes beside what it reads, and skips a task that has scores, whichever grid made them:
+    with a folder of its own for each grid, embeddings are made once and no grid hides another.
+    """
+    shutil.rmtree(predictions, ignore_errors=True)
+    predictions.mkdir(parents=True)
+    for file in embeddings.iterdir():
+        if file.is_file() and not file.name.startswith(".") and file.name != "profile.embeddings.json":
+            (predictions / file.name).symlink_to(file.resolve())
+
+
+def run_task(job: TaskJob) -> TaskResult:
+    """Do what is left of one task. Never raises: what goes wrong is in the result."""
+    result = TaskResult(job.task, job.model_dir.name, "skipped")
+    try:
+        with harness.locked(job.model_dir / "logs" / f".{job.task}.lock") as lock_fd:
+            embeddings = finished_embeddings(job)
+            if embeddings is None:
+                out = job.model_dir / "embeddings"
+                command = harness.embeddings_command(
+                    job.module, job.task_path, out, job.model, job.model_options
+                )
+                mark = f"*/{job.task}/.done.embeddings"
+                seconds = run_stage(job, "embeddings", command, lock_fd, lambda: any(out.glob(mark)))
+                result = replace(result, status="done", embeddings_s=seconds)
+                embeddings = next(out.glob(mark)).parent
+            folder = job.predictions_dir
+            done = folder / "prediction-done.json"
+            if not done.exists():
+                link_embeddings(embeddings, folder)
+                command = harness.predictions_command(folder, job.grid, job.grid_points)
+                seconds = run_stage(job, "predictions", command, lock_fd, done.exists)
+                result = replace(result, status="done", predictions_s=seconds)
+                shutil.rmtree(folder / "lightning_logs", ignore_errors=True)  # a checkpoint a grid point
+            return replace(result, scores=heareval_scores(folder))
+    except harness.Stopped:
+        return replace(result, status="stopped")
+    except Exception as error:
+        message = str(error) if isinstance(error, TaskError) else f"{type(error).__name__}: {error}"
+        return replace(result, status="failed", error=message)
+
+
+def model_name(module: str, info: Mapping[str, Any]) -> str:
+    """Name of a model's folder: module, options and weights, as in ``hear_msss-hop_ms=20-best-1a2b3c4d``."""
+    parts = [module] + [f"{key}={value}" for key, value in info["model_options"].items()]
+    if info["model"]:
+        parts += [Path(info["model"]).stem, info["model_sha256"][:8]]
+    return re.sub(r"[^\w.=-]+", "_", "-".join(parts))[:120]
+
+
+def claim_model_folder(folder: Path, info: Mapping[str, Any], changed: str) -> None:
+    """Write what the model is, and make sure that results already there come from the same.
+
+    Raises:
+        UserError: they come from another module, other options, weights or code.
+    """
+    record = folder / "model.json"
+    if record.exists():
+        before = json.loads(record.read_text())
+        differing = [key for key in IDENTITY if before.get(key) != info[key]]
+        if differing and changed == "refuse":
+            raise UserError(
+                f"{folder} holds results of another state of this model ({', '.join(differing)} differ): give "
+                "another --out or --name, or --changed redo to delete them, or --changed keep to go on"
+            )
+        if differing and changed == "keep":
+            return
+        if differing:
+            for kind in ("embeddings", "predictions", "probe"):
+                shutil.rmtree(folder / kind, ignore_errors=True)
+    write_json(record, dict(info))
+
+
+def chosen_tasks(paths: Iterable[str | Path], names: Iterable[str] | None) -> list[TaskFolder]:
+    """Task folders under ``paths``, or those of them that ``names`` names, longest audio first.
+
+    Raises:
+        UserError: a name that is not there, or two folders of one name.
+    """
+    tasks = find_tasks(paths)
+    by_name = {task.name: task for task in tasks}
+    if len(by_name) < len(tasks):
+        twice = sorted({task.name for task in tasks if by_name[task.name] is not task})
+        raise UserError(f"two task folders are called {', '.join(twice)}: rename one, or run them apart")
+    if names:
+        missing = sorted(set(names) - set(by_name))
+        if missing:
+            raise UserError(f"no task {', '.join(missing)}: there are {', '.join(sorted(by_name))}")
+        tasks = [by_name[name] for name in dict.fromkeys(names)]
+
+    def audio_s(task: TaskFolder) -> float:
+        return (task.sample_duration_s or 10.0) * sum(len(task.split(split)) for split in task.splits)
+
+    return sorted(tasks, key=audio_s, reverse=True)
+
+
+def unready(tasks: Iterable[TaskFolder], sample_rate: int) -> Iterator[tuple[TaskFolder, str]]:
+    """Tasks that would fail for lack of audio at the module's sample rate, and what to do."""
+    for task in tasks:
+        if sample_rate not in task.sample_rates:
+            have = ", ".join(map(str, task.sample_rates)) or "none"
+            yield (
+                task,
+                (
+                    f"no audio at {sample_rate} Hz, the module's rate (there: {have}); make it with\n"
+                    f"python -m eval_tasks resample {task.path} --sample-rate {sample_rate}"
+                ),
+            )
+        elif missing := task.missing_audio(sample_rate):
+            named = ", ".join(str(path) for path in missing[:3])
+            yield (
+                task,
+                f"{len(missing)} clips are missing, among them {named}; see `python -m eval_tasks check`",
+            )
+
+
+def run_tasks(
+    module: str,
+    tasks_dir: str | Path | Iterable[str | Path],
+    out_dir: str | Path,
+    tasks: Iterable[str] | None = None,
+    model: str = "",
+    model_options: Mapping[str, Any] | None = None,
+    grid: str = "faster",
+    grid_points: int | None = None,
+    jobs: int = 1,
+    threads: int | None = None,
+    gpus: Sequence[str] | None = None,
+    name: str = "",
+    changed: str = "refuse",
+    on_start: Callable[[list[TaskJob]], None] | None = None,
+    on_result: Callable[[TaskResult], None] | None = None,
+) -> list[TaskResult]:
+    """Run a HEAR module on tasks; what is done already is skipped.
+
+    Args:
+        module: import name of a HEAR module.
+        tasks_dir: a task folder, a folder of them, or several of these.
+        out_dir: results go to ``out_dir/<name>``.
+        tasks: names of task folders; all by default.
+        model: weights file; the module's default if empty.
+        model_options: keyword arguments of ``load_model``.
+        grid: heareval's ``default``, ``fast`` or ``faster``.
+        grid_points: models tried of that grid; heareval's 8 by default.
+        jobs: tasks at once. A ``joblib.parallel_config`` around the call chooses another backend.
+        threads: threads of each process; by default OMP_NUM_THREADS, else the cores divided by ``jobs``.
+        gpus: one of them for each task in turn; ``[""]`` hides all.
+        name: name of the model's folder; from module, options and weights by default.
+        changed: where results come from other weights or code, or another state of a task:
+            ``refuse``, ``keep`` or ``redo``.
+        on_start, on_result: told what is to be done, and each result as it comes.
+
+    Returns:
+        one result for each task, in the order in which they ended; failed tasks among them.
+
+    Raises:
+        UserError: no such task, a module that cannot be loaded, or results of another model.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the processes have ended.
+    """
+    if grid not in harness.GRIDS or changed not in CHANGED:
+        raise UserError(f"grid {grid!r} and changed {changed!r}: expected of {harness.GRIDS} and {CHANGED}")
+    if jobs < 1:
+        raise UserError(f"jobs={jobs}: expected 1 or more")
+    paths = [tasks_dir] if isinstance(tasks_dir, (str, Path)) else list(tasks_dir)
+    chosen = chosen_tasks(paths, tasks)
+    info = ask(module, model, model_options)
+    if info["gpu_problem"] and gpus is None:
+        gpus = [""]  # the processors are slower, and work
+    model_dir = Path(out_dir).absolute() / (name or model_name(module, info))
+    claim_model_folder(model_dir, info, changed)
+
+    results: list[TaskResult] = []
+
+    def add(result: TaskResult) -> None:
+        results.append(result)
+        if on_result:
+            on_result(result)
+
+    problems = dict((task.name, problem) for task, problem in unready(chosen, info["sample_rate"]))
+    threads = threads or harness.default_threads(jobs)
+    todo = [
+        TaskJob(
+            task_path=task.path.absolute(),
+            model_dir=model_dir,
+            module=module,
+            model=str(Path(model).absolute()) if model else "",
+            model_options=dict(model_options or {}),
+            grid=grid,
+            grid_points=grid_points,
+            changed=changed,
+            threads=threads,
+            gpu=gpus[number % len(gpus)] if gpus else None,
+        )
+        for number, task in enumerate(task for task in chosen if task.name not in problems)
+    ]
+    start = time.monotonic()
+    with harness.children_end_with_us():
+        if on_start:
+            on_start(todo)
+        for task, problem in problems.items():
+            add(TaskResult(task, model_dir.name, "failed", error=problem))
+        parallel = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator_unordered")
+        for result in parallel(joblib.delayed(run_task)(job) for job in todo):
+            add(result)
+    if any(result.status == "done" for result in results):
+        record_run(model_dir, results, grid=grid, jobs=jobs, threads=threads, wall_s=time.monotonic() - start)
+    return results
+
+
+def record_run(model_dir: Path, results: Iterable[TaskResult], **facts: Any) -> None:
+    """Append one line on this run to ``runs.jsonl``."""
+    seconds = {
+        r.task: [round(r.embeddings_s, 1), round(r.predictions_s, 1)] for r in results if r.status == "done"
+    }
+    line = {"date": time.strftime("%Y-%m-%d %H:%M:%S"), **facts, "embeddings_and_predictions_s": seconds}
+    with (model_dir / "runs.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+@contextmanager
+def cluster(backend: str, address: str, jobs: int) -> Iterator[None]:
+    """joblib's Dask or Ray backend for what runs inside; nothing for ``threads``."""
+    if backend == "threads":
+        yield
+        return
+    if backend == "dask":
+        from dask.distributed import Client
+
+        with Client(address or None), joblib.parallel_config(backend="dask", n_jobs=jobs):
+            yield
+        return
+    import ray
+    from ray.util.joblib import register_ray
+
+    ray.init(address=address or None)
+    register_ray()
+    with joblib.parallel_config(backend="ray", n_jobs=jobs):
+        yield
+
+
+def json_object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text}: expected a JSON object such as '{{\"hop_ms\": 50}}'")
+    return value
+
+
+def gpu_list(text: str) -> list[str]:
+    return [""] if text == "none" else text.split(",")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--module", required=True, help="import name of a HEAR module, such as hear_msss")
+    add("--model", default="", help="weights file (default: the module's own default)")
+    add("--model-options", type=json_object, default={}, help="JSON object of load_model's keyword arguments")
+    add("--tasks", nargs="+", type=Path, required=True, help="task folders, or folders of task folders")
+    add("--task", nargs="+", help="only the tasks of these names")
+    add("--out", type=Path, required=True, help="results go to OUT/<model>")
+    add("--name", default="", help="name of the model's folder (default: module, options and weights)")
+    add("--grid", choices=harness.GRIDS, default="default", help="heareval's grid of predictors")
+    add("--grid-points", type=int, help="predictors tried of that grid (heareval's default: 8)")
+    add("--jobs", type=int, default=1, help="tasks at once")
+    add("--threads", type=int, help="threads of each process (default: cores / jobs)")
+    add("--gpus", type=gpu_list, help="such as 0,1: one for each task in turn; none hides all")
+    add("--changed", choices=CHANGED, default="refuse", help="where OUT holds results of another state")
+    add("--backend", choices=("threads", "dask", "ray"), default="threads", help="joblib backend")
+    add("--address", default="", help="of the Dask scheduler or Ray head (default: start one here)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from eval_tasks.run_display import RunDisplay
+
+    with RunDisplay() as display, cluster(args.backend, args.address, args.jobs):
+        results = run_tasks(
+            args.module,
+            args.tasks,
+            args.out,
+            tasks=args.task,
+            model=args.model,
+            model_options=args.model_options,
+            grid=args.grid,
+            grid_points=args.grid_points,
+            jobs=args.jobs,
+            threads=args.threads,
+            gpus=args.gpus,
+            name=args.name,
+            changed=args.changed,
+            on_start=display.start,
+            on_result=display.finished,
+        )
+    display.summary(results)
+    return int(any(result.status != "done" and result.status != "skipped" for result in results))
