@@ -1,6 +1,6 @@
 """The HEAR suite, from raw data to a leaderboard row.
 
-  python -m eval_tasks <verb> --help    explains a verb in full
+python -m eval_tasks <verb> --help    explains a verb in full
 """
 
 from __future__ import annotations
