@@ -1,0 +1,1 @@
+"""Makes MSSS weights from any unlabelled audio."""

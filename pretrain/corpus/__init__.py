@@ -1,0 +1,1 @@
+"""The corpus: from any folders of sound to batches of anchor and positive segments."""

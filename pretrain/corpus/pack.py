@@ -1,0 +1,243 @@
+"""``python -m pretrain pack``: folders of sound to one memory-mapped 16 kHz mono int16 store."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import soundfile
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from pretrain.corpus.audio import ClipSettings, convert
+from pretrain.corpus.find import SourceFile, exclude, read_lines, source_files
+from pretrain.corpus.store import BYTES_PER_SAMPLE, StoreWriter, finish, read_journal, replacing
+
+COMMIT_EVERY_S = 2.0  # work that a kill can cost
+SPARE_BYTES = 64 << 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Pack sound files of any format, rate and channel count into one memory-mapped store of 16 kHz mono "
+        "clips. Killed or stopped, the same command goes on where it was; run again, it adds what is new. "
+        "A corpus can be added to, source by source."
+    )
+    defaults = ClipSettings()
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SRC",
+        help="a folder, a text file with one path a line, or a sound file; name=PATH names the source",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="CORPUS", help="folder of the corpus")
+    parser.add_argument(
+        "--source-per-folder", action="store_true", help="each direct subfolder of SRC is a source of its own"
+    )
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="leave out files whose source/path, path or name fits (repeatable)",
+    )
+    parser.add_argument(
+        "--exclude-list",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="leave out the paths listed in FILE, one a line, as in the manifest or absolute (repeatable)",
+    )
+    parser.add_argument(
+        "--clip-s", type=float, default=defaults.clip_s, help="cut into clips of (%(default)s s)"
+    )
+    parser.add_argument(
+        "--min-clip-s",
+        type=float,
+        default=defaults.min_clip_s,
+        help="leave out what is shorter (%(default)s s)",
+    )
+    parser.add_argument(
+        "--silence-dbfs",
+        type=float,
+        default=defaults.silence_dbfs,
+        help="leave out clips whose peak stays below; %(default)s dB of full scale by default",
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; %(default)s by default")
+
+
+@contextmanager
+def sole_packer(folder: Path) -> Iterator[None]:
+    """Two packs into one folder at once would mix: the second is refused."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RuntimeError(f"{folder}: another pack is writing there; wait for it or stop it") from error
+        yield
+
+
+def check_settings(folder: Path, settings: ClipSettings) -> None:
+    """A corpus keeps the settings that it was begun with."""
+    path = folder / "settings.json"
+    if path.exists():
+        begun = ClipSettings(**json.loads(path.read_text(encoding="utf-8")))
+        if begun != settings:
+            raise ValueError(
+                f"{folder} was begun with {asdict(begun)}, asked for now: {asdict(settings)}; "
+                "give the same options or another --out"
+            )
+        return
+    if any(entry.name not in (".lock", path.name + ".new") for entry in folder.iterdir()):
+        raise ValueError(f"{folder}: there are other files in it; give a new or an empty folder")
+    with replacing(path) as out:
+        json.dump(asdict(settings), out)
+
+
+def duration_s(path: Path) -> float:
+    """From the header; 0 where there is none (it will be listed as unreadable)."""
+    try:
+        return float(soundfile.info(str(path)).duration)
+    except Exception:
+        return 0.0
+
+
+def check_space(folder: Path, files: Sequence[SourceFile], settings: ClipSettings, jobs: int) -> None:
+    """Refuse to begin what the disk cannot hold.
+
+    Raises:
+        OSError: with what is needed and what is free.
+    """
+    durations = Parallel(n_jobs=jobs, prefer="threads")(delayed(duration_s)(file.path) for file in files)
+    second = settings.sample_rate * BYTES_PER_SAMPLE
+    in_flight = sum(sorted(durations)[-2 * jobs :])  # converted, not yet in the store
+    needed = int((sum(durations) + in_flight) * second) + SPARE_BYTES
+    free = shutil.disk_usage(folder).free
+    print(f"{len(files)} files, {sum(durations) / 3600:.2f} h, {needed / 1e9:.2f} GB needed", file=sys.stderr)
+    if needed > free:
+        raise OSError(
+            f"{folder}: {needed / 1e9:.2f} GB needed for {sum(durations) / 3600:.1f} h of audio, "
+            f"{free / 1e9:.2f} GB free: make room, give another --out or fewer sources"
+        )
+
+
+def file_entry(file: SourceFile, part: Path, settings: ClipSettings) -> tuple[dict[str, Any], Path]:
+    """What one file comes to, for the journal, and where its audio waits."""
+    try:
+        size = file.path.stat().st_size
+    except OSError as error:
+        reason = f"unreadable: {error.strerror}"
+        result: dict[str, Any] = {"clips": [], "dropped": [], "reason": reason}
+        size = None
+    else:
+        result = convert(file.path, part, settings)
+    return {"source": file.source, "name": file.name, "bytes": size, **result}, part
+
+
+def still_to_do(files: list[SourceFile], entries: list[dict[str, Any]]) -> list[SourceFile]:
+    """Files that the journal does not have; rejected ones come again once their size has changed."""
+    done = {(entry["source"], entry["name"]): entry for entry in entries}
+    todo: list[SourceFile] = []
+    changed: list[SourceFile] = []
+    for file in files:
+        entry = done.get((file.source, file.name))
+        if entry is None:
+            todo.append(file)
+            continue
+        size = file.path.stat().st_size if file.path.exists() else None
+        if size != entry["bytes"]:
+            (changed if entry["clips"] else todo).append(file)
+    if changed:
+        print(
+            f"{len(changed)} files have changed since they were packed, e.g. {changed[0].path}: their old "
+            "audio stays in the corpus; pack into a new folder to take up the new",
+            file=sys.stderr,
+        )
+    return todo
+
+
+def pack(
+    files: list[SourceFile], folder: Path, settings: ClipSettings | None = None, jobs: int = 1
+) -> dict[str, Any]:
+    """Bring files into the corpus at ``folder`` (made if missing), in the order given.
+
+    Returns:
+        What ``corpus.json`` says: settings, sources, clips, samples, hash.
+    """
+    settings = settings or ClipSettings()
+    folder.mkdir(parents=True, exist_ok=True)
+    with sole_packer(folder):
+        check_settings(folder, settings)
+        todo = still_to_do(files, read_journal(folder))
+        if len(todo) < len(files):
+            print(f"{len(files) - len(todo)} of {len(files)} files are packed already", file=sys.stderr)
+        if todo:
+            check_space(folder, todo, settings, jobs)
+        parts = folder / "parts"
+        shutil.rmtree(parts, ignore_errors=True)
+        run_parts = parts / f"{os.getpid()}-{time.time_ns()}"  # orphans of a killed run cannot write here
+        run_parts.mkdir(parents=True)
+        store = StoreWriter(folder)
+        try:
+            append_all(store, todo, run_parts, settings, jobs)
+        finally:
+            store.close()
+            shutil.rmtree(parts, ignore_errors=True)
+        return finish(folder, store.entries, settings)
+
+
+def append_all(
+    store: StoreWriter, todo: list[SourceFile], parts: Path, settings: ClipSettings, jobs: int
+) -> None:
+    """Convert in parallel, append in order: the store depends on nothing but the list of files."""
+    results = Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(file_entry)(file, parts / str(number), settings) for number, file in enumerate(todo)
+    )
+    committed = time.monotonic()
+    with tqdm(results, total=len(todo), unit="file", desc="pack", mininterval=0.5) as progress:
+        for entry, part in progress:
+            store.add(entry, part)
+            part.unlink(missing_ok=True)
+            if time.monotonic() - committed > COMMIT_EVERY_S:
+                store.commit()
+                committed = time.monotonic()
+                progress.set_postfix_str(f"{store.samples / settings.sample_rate / 3600:.2f} h")
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = ClipSettings(clip_s=args.clip_s, min_clip_s=args.min_clip_s, silence_dbfs=args.silence_dbfs)
+    found = [file for spec in args.sources for file in source_files(spec, args.source_per_folder)]
+    listed = [line for path in args.exclude_list for line in read_lines(path)]
+    files, unused = exclude(found, args.exclude, listed)
+    if unused:
+        print(f"exclusions that fit no file: {', '.join(unused[:5])} ({len(unused)} in all)", file=sys.stderr)
+    keys = [(file.source, file.name) for file in files]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"two files are called {'/'.join(twice)}: name the sources apart with name=PATH")
+    try:
+        corpus = pack(files, args.out, settings, args.jobs)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    rejected = sum(1 for entry in read_journal(args.out) if entry["reason"])
+    hours = corpus["samples"] / settings.sample_rate / 3600
+    print(
+        f"{args.out}: {corpus['clips']} clips, {hours:.2f} h from {len(corpus['sources'])} sources; "
+        f"{rejected} files left out (rejects.csv)"
+    )
+    if not corpus["clips"]:
+        print("nothing was packed: see rejects.csv for the reasons", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,167 @@
+"""Reads segments from a packed corpus: each is one slice of a memory map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pretrain.corpus.sampling import (
+    HELD_OUT,
+    SEGMENT,
+    Permuted,
+    Weighted,
+    fill_segment,
+    segment_places,
+    source_weights,
+)
+from pretrain.corpus.source import VALIDATION_FRACTION
+from pretrain.corpus.store import AUDIO, read_corpus
+
+HOLD_OUT_FROM_FILES = 10  # with so many, one is held out even if none falls below the fraction
+
+
+def held_out(file_hashes: NDArray[np.uint64], fraction: float) -> NDArray[np.bool_]:
+    """Which clips are for validation, all clips of a file on one side.
+
+    Args:
+        file_hashes: of each clip's file, ``(clips,)``.
+        fraction: of the files, 0 to below 1; 0 holds nothing out.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"validation_fraction={fraction}: expected at least 0 and below 1")
+    if fraction == 0 or len(file_hashes) == 0:
+        return np.zeros(len(file_hashes), dtype=bool)
+    chosen = file_hashes < np.uint64(int(fraction * 2**64))
+    files = np.unique(file_hashes)
+    if not chosen.any() and len(files) >= HOLD_OUT_FROM_FILES:
+        chosen = file_hashes == files[0]
+    return chosen if not chosen.all() else np.zeros(len(file_hashes), dtype=bool)
+
+
+class PackedSource:
+    """A ``SegmentSource`` over a folder made by ``python -m pretrain pack``.
+
+    May be shared with forked or spawned processes: each maps the file for itself when it first reads.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        weights: Mapping[str, float] | None = None,
+        validation_fraction: float = VALIDATION_FRACTION,
+    ) -> None:
+        self.folder = Path(folder).expanduser()
+        self.corpus, index = read_corpus(self.folder)
+        sources: list[str] = self.corpus["sources"]
+        self.offsets = index["offset"].astype(np.int64)
+        self.lengths = index["length"].astype(np.int64)
+        self.clip_sources = index["source"].astype(np.int64)
+        self.weights = dict(weights) if weights is not None else None
+        usable = np.ones(len(index), dtype=bool)
+        if self.weights is not None:
+            ordered = source_weights(self.weights, sources)
+            usable = np.asarray(ordered)[self.clip_sources] > 0
+        held = held_out(index["file_hash"], validation_fraction)
+        self.training_clips = np.flatnonzero(usable & ~held)
+        self.validation_clips = np.flatnonzero(usable & held)
+        if not len(self.training_clips):
+            raise ValueError(f"{self.folder}: no clips to train on")
+        self.sampler: Permuted | Weighted
+        if self.weights is None:
+            self.sampler = Permuted(len(self.training_clips))
+        else:
+            training_sources = self.clip_sources[self.training_clips]
+            groups = [np.flatnonzero(training_sources == number) for number in range(len(sources))]
+            filled = [number for number, group in enumerate(groups) if len(group)]
+            self.sampler = Weighted([groups[n] for n in filled], [ordered[n] for n in filled])
+        self._audio: NDArray[np.int16] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_audio": None}
+
+    @property
+    def audio(self) -> NDArray[np.int16]:
+        if self._audio is None:
+            # As a plain array: slices of the memmap class cost several microseconds each.
+            self._audio = np.asarray(np.memmap(self.folder / AUDIO, dtype="<i2", mode="r"))
+        return self._audio
+
+    def clip(self, number: int) -> NDArray[np.int16]:
+        """Clip ``number`` of the manifest, int16, ``(samples,)``: a view of the memory map."""
+        return self.audio[self.offsets[number] : self.offsets[number] + self.lengths[number]]
+
+    def _pairs(
+        self, clips: NDArray[np.int64], uniform: NDArray[np.float64], segment_samples: int
+    ) -> tuple[Tensor, Tensor]:
+        places = segment_places(uniform, self.lengths[clips], segment_samples)
+        segments = np.zeros((2, len(clips), segment_samples), dtype=np.int16)
+        for row, number in enumerate(clips):
+            clip = self.clip(number)
+            fill_segment(segments[0, row], clip, int(places[row, 0]))
+            fill_segment(segments[1, row], clip, int(places[row, 1]))
+        return torch.from_numpy(segments[0]), torch.from_numpy(segments[1])
+
+    def batches(
+        self,
+        *,
+        batch_size: int,
+        segment_samples: int,
+        seed: int,
+        first_step: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """See ``SegmentSource.batches``; the ranks' batches together are those of one rank alone."""
+        if not 0 <= rank < world_size or batch_size < 1:
+            raise ValueError(
+                f"rank {rank} of {world_size}, batch_size {batch_size}: expected 0 <= rank < world_size"
+            )
+        step = first_step
+        mine = slice(rank * batch_size, (rank + 1) * batch_size)
+        while True:
+            size = batch_size * world_size
+            chosen = self.training_clips[self.sampler.choose(seed, step, size)[mine]]
+            uniform = np.random.default_rng((SEGMENT, seed, step)).random((size, 2))[mine]
+            yield self._pairs(chosen, uniform, segment_samples)
+            step += 1
+
+    def validation(
+        self, *, batch_size: int, segment_samples: int, seed: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """See ``SegmentSource.validation``."""
+        random = np.random.default_rng((HELD_OUT, seed))
+        order = random.permutation(self.validation_clips)
+        uniform = random.random((len(order), 2))
+        size = min(batch_size, len(order)) or 1
+        for start in range(0, len(order) - size + 1, size):
+            mine = slice(start, start + size)
+            yield self._pairs(order[mine], uniform[mine], segment_samples)
+
+    def steps_per_epoch(self, global_batch_size: int) -> int:
+        """See ``SegmentSource.steps_per_epoch``; with weights, steps that show as many clips."""
+        return self.sampler.steps_per_epoch(global_batch_size)
+
+    def summary(self) -> dict[str, Any]:
+        """See ``SegmentSource.summary``."""
+        rate = self.corpus["settings"]["sample_rate"]
+        hours = np.bincount(self.clip_sources, self.lengths, len(self.corpus["sources"])) / rate / 3600
+        clips = np.bincount(self.clip_sources, minlength=len(self.corpus["sources"]))
+        return {
+            "kind": "packed",
+            "hash": self.corpus["hash"],
+            "hours": round(float(hours.sum()), 4),
+            "clips": len(self.lengths),
+            "training_clips": len(self.training_clips),
+            "validation_clips": len(self.validation_clips),
+            "sources": {
+                name: {"hours": round(float(hours[number]), 4), "clips": int(clips[number])}
+                for number, name in enumerate(self.corpus["sources"])
+            },
+            "weights": self.weights,
+        }

@@ -1,0 +1,130 @@
+"""Which clips and which segments make batch k: pure functions of the seed and k."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+EPOCH, STEP, SEGMENT, HELD_OUT = range(4)  # keep the streams of random numbers apart
+
+
+class Permuted:
+    """Each epoch is one random permutation of the clips, cut into batches (the paper).
+
+    What does not fill a last batch is left out of that epoch, so that no clip comes twice in a
+    batch; where there are fewer clips than a batch takes, permutations are strung together.
+    """
+
+    def __init__(self, clips: int) -> None:
+        self.clips = clips
+        self._order = lru_cache(maxsize=2)(self._permutation)
+
+    def __getstate__(self) -> dict[str, int]:
+        return {"clips": self.clips}
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def _permutation(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng((EPOCH, seed, epoch)).permutation(self.clips)
+
+    def steps_per_epoch(self, size: int) -> int:
+        return max(1, self.clips // size)
+
+    def choose(self, seed: int, step: int, size: int) -> NDArray[np.int64]:
+        """Clip numbers of batch ``step``: ``(size,)``."""
+        if size > self.clips:
+            rounds = -(-size // self.clips)
+            orders = [self._order(seed, step * rounds + number) for number in range(rounds)]
+            return np.concatenate(orders)[:size]
+        epoch, place = divmod(step, self.steps_per_epoch(size))
+        return self._order(seed, epoch)[place * size : (place + 1) * size]
+
+
+class Weighted:
+    """Sources are drawn by weight, clips of a source uniformly, none twice in a batch.
+
+    A source with fewer clips than its share of a batch gives them all, and the rest of its share
+    goes to the others; where all clips together are fewer than a batch takes, they come again.
+    """
+
+    def __init__(self, clips_of_source: Sequence[NDArray[np.int64]], weights: Sequence[float]) -> None:
+        self.clips_of_source = list(clips_of_source)
+        self.weights = np.asarray(weights, dtype=np.float64)
+
+    def steps_per_epoch(self, size: int) -> int:
+        return max(1, sum(map(len, self.clips_of_source)) // size)
+
+    def _counts(self, random: np.random.Generator, size: int) -> NDArray[np.int64]:
+        room = np.array([len(clips) for clips in self.clips_of_source])
+        counts = np.zeros(len(room), dtype=np.int64)
+        while counts.sum() < size:
+            share = np.where(counts < room, self.weights, 0.0)
+            more = random.multinomial(size - counts.sum(), share / share.sum())
+            counts = np.minimum(counts + more, room)
+        return counts
+
+    def choose(self, seed: int, step: int, size: int) -> NDArray[np.int64]:
+        """Clip numbers of batch ``step``: ``(size,)``."""
+        random = np.random.default_rng((STEP, seed, step))
+        whole, rest = divmod(size, sum(map(len, self.clips_of_source)))
+        chosen = [clips for clips in self.clips_of_source for _ in range(whole)]
+        for clips, count in zip(self.clips_of_source, self._counts(random, rest), strict=True):
+            chosen.append(random.choice(clips, int(count), replace=False))
+        return random.permutation(np.concatenate(chosen))
+
+
+def source_weights(weights: Mapping[str, float], sources: Sequence[str]) -> list[float]:
+    """Weights in the order of ``sources``.
+
+    Raises:
+        ValueError: a name that is no source, a source without a weight, a weight below 0, no weight
+            above 0.
+    """
+    for name, weight in weights.items():
+        if name not in sources:
+            near = get_close_matches(name, sources, n=3) or sorted(sources)[:10]
+            raise ValueError(
+                f"weight for {name!r}: no such source in the corpus; the nearest: {', '.join(near)}"
+            )
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"weight {weight} of {name!r}: expected a number of at least 0")
+    missing = [name for name in sources if name not in weights]
+    if missing:
+        raise ValueError(
+            f"no weight for {', '.join(missing)}: name every source of the corpus (0 leaves one out)"
+        )
+    ordered = [float(weights[name]) for name in sources]
+    if not any(ordered):
+        raise ValueError("all weights are 0: nothing to train on")
+    return ordered
+
+
+def segment_places(
+    uniform: NDArray[np.float64], lengths: NDArray[np.int64], segment_samples: int
+) -> NDArray[np.int64]:
+    """Where segments begin in their clips, uniform over all places.
+
+    Args:
+        uniform: random numbers in [0, 1), ``(batch, 2)``.
+        lengths: of the clips in samples, ``(batch,)``.
+
+    Returns:
+        ``(batch, 2)``. Negative where the clip is shorter than the segment: so many zeros go before it.
+    """
+    spare = lengths[:, None] - segment_samples
+    place = np.floor(uniform * (np.abs(spare) + 1)).astype(np.int64)
+    return np.where(spare >= 0, place, -place)
+
+
+def fill_segment(row: NDArray[np.int16], clip: NDArray[np.int16], place: int) -> None:
+    """Copy the segment of ``clip`` that begins at ``place`` into ``row``, which holds zeros."""
+    if place >= 0:
+        piece = clip[place : place + len(row)]
+        row[: len(piece)] = piece
+    else:
+        row[-place : -place + len(clip)] = clip
