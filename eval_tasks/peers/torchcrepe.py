@@ -48,7 +48,7 @@ class Crepe(nn.Module):
         self.network = torchcrepe.infer.model
 
     def forward(self, audio: Tensor) -> Tensor:
-        """``(clips, samples)`` to ``(clips, steps, embedding_size)``; window ``i`` is centred on hop ``i``."""
+        """``(clips, samples)`` to ``(clips, steps, embedding_size)``; window ``i`` is centred on hop i."""
         hop = int(self.hop_ms * SAMPLE_RATE / 1000)
         steps = (audio.shape[1] - 1) // hop + 1
         padded = F.pad(audio, (WINDOW_SAMPLES // 2, WINDOW_SAMPLES // 2))
