@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import gcd
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +15,7 @@ import soxr
 from numpy.typing import NDArray
 
 BLOCK_SAMPLES = 1 << 18  # read at once: bounds the memory that an hour-long file takes
+RESAMPLER_REACH = 320  # samples either side that a resampled one depends on, amply
 FULL_SCALE = 32768  # of int16: a 16 kHz mono PCM16 file comes out bit for bit
 
 
@@ -128,3 +130,28 @@ def convert(path: Path, part: Path, settings: ClipSettings) -> dict[str, Any]:
         too_short = duration_s < settings.min_clip_s
         reason = f"too short: {duration_s:.3f} s" if too_short else f"silent: {duration_s:.3f} s"
     return {"clips": clips, "dropped": dropped, "reason": reason}
+
+
+def read_segment(file: BinaryIO, start: int, length: int, sample_rate: int) -> NDArray[np.int16]:
+    """A segment of a file, mono at ``sample_rate``, without reading the whole file.
+
+    At another rate, a little more than the segment is read, beginning where both rates have a sample
+    at the same time, so that it comes out as if cut from the whole file resampled.
+
+    Args:
+        start, length: in samples at ``sample_rate``.
+
+    Returns:
+        int16, ``(length,)``, shorter where the file ends before.
+    """
+    with soundfile.SoundFile(file) as sound:
+        rate = sound.samplerate
+        grain = sample_rate // gcd(rate, sample_rate)
+        begin = max(0, start - RESAMPLER_REACH) // grain * grain
+        end = start + length + (RESAMPLER_REACH if rate != sample_rate else 0)
+        sound.seek(min(begin * rate // sample_rate, sound.frames))
+        count = -(-(end - begin) * rate // sample_rate)
+        mono = sound.read(count, dtype="float32", always_2d=True).mean(axis=1)
+    if rate != sample_rate:
+        mono = soxr.resample(mono, rate, sample_rate)
+    return to_int16(np.nan_to_num(mono[start - begin : start - begin + length]))

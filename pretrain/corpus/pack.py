@@ -231,6 +231,9 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
+    except (OSError, RuntimeError) as error:
+        print(f"{error}\nwhat was packed is kept; the same command goes on from here", file=sys.stderr)
+        return 1
     rejected = sum(1 for entry in read_journal(args.out) if entry["reason"])
     hours = corpus["samples"] / settings.sample_rate / 3600
     print(

@@ -74,6 +74,18 @@ def open_source(
     Raises:
         FileNotFoundError, ValueError: no corpus there, or weights that do not fit it.
     """
-    from pretrain.corpus.packed import PackedSource
+    if is_packed(location):
+        from pretrain.corpus.packed import PackedSource
 
-    return PackedSource(location, weights, validation_fraction)
+        return PackedSource(location, weights, validation_fraction)
+    if weights is not None:
+        raise ValueError(f"{location}: weights per source need a packed corpus; shards have no sources")
+    from pretrain.corpus.shards import ShardSource
+
+    return ShardSource(location, validation_fraction)
+
+
+def is_packed(location: str | Path) -> bool:
+    """Whether a location is a packed corpus (or should become one) rather than shards."""
+    folder = Path(location).expanduser()
+    return folder.is_dir() and not any(".tar" in path.suffixes for path in folder.iterdir())

@@ -1,0 +1,207 @@
+"""``python -m pretrain pool``: free audio for pretraining, out of Debian packages."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pretrain.corpus.find import is_sound
+
+# What each package mostly holds. Together about 1.5 GB to download.
+PACKAGES = {
+    "tuxpaint-stamps-default": "speech",
+    "klettres-data": "speech",
+    "ktuberling-data": "speech",
+    "asterisk-core-sounds-en-wav": "speech",
+    "asterisk-core-sounds-es-wav": "speech",
+    "asterisk-core-sounds-fr-wav": "speech",
+    "asterisk-core-sounds-it-wav": "speech",
+    "asterisk-core-sounds-ru-wav": "speech",
+    "asterisk-prompt-it-menardi-wav": "speech",
+    "ufoai-sound": "effects",
+    "supertuxkart-data": "effects",
+    "freedroidrpg-data": "effects",
+    "colobot-common-sounds": "effects",
+    "openarena-data": "effects",
+    "hedgewars-data": "effects",
+    "wesnoth-1.16-data": "effects",
+    "freeorion-data": "effects",
+    "lomiri-sounds": "effects",
+    "oxygen-sounds": "effects",
+    "sonic-pi-samples": "music",
+    "lmms-common": "music",
+    "hydrogen-drumkits": "music",
+    "wesnoth-1.16-music": "music",
+    "singularity-music": "music",
+    "fretsonfire-songs-sectoid": "music",
+    "fretsonfire-songs-muldjord": "music",
+}
+TOOLS = ("apt-get", "apt-cache", "dpkg-deb")
+TABLE = "SOURCES.csv"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Collect freely licensed sounds from Debian packages, without installing them: downloads each "
+        "package with apt-get, keeps its sound files and its copyright note, one folder a package, and writes "
+        f"{TABLE}. Packages that are there already are left as they are. The package names are those of "
+        "Debian 12. Afterwards: python -m pretrain pack DEST --source-per-folder --out CORPUS"
+    )
+    parser.add_argument("dest", type=Path, metavar="DEST", help="folder for the sounds")
+    parser.add_argument(
+        "--package",
+        action="append",
+        metavar="NAME",
+        help=f"this package only (repeatable); by default all of: {', '.join(PACKAGES)}",
+    )
+
+
+def require_tools() -> None:
+    """Raises FileNotFoundError where the tools of Debian are missing."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        raise FileNotFoundError(
+            f"{', '.join(missing)} not found: pool needs the package tools of Debian or Ubuntu; run it there "
+            "(a debian:12 container will do) and copy the folder"
+        )
+
+
+def call(*command: str | Path, cwd: Path | None = None) -> str:
+    """Output of a command.
+
+    Raises:
+        RuntimeError: it failed; with what it said.
+    """
+    done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: {done.stderr.strip() or f'exit status {done.returncode}'}")
+    return done.stdout
+
+
+def package_fields(package: str) -> dict[str, str]:
+    """Version, Size (of the download, bytes), Installed-Size (KiB) and more, as apt knows them."""
+    text = call("apt-cache", "show", "--no-all-versions", package)
+    return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line and line[0] != " ")
+
+
+def check_space(folder: Path, package: str, fields: dict[str, str]) -> None:
+    needed = int(fields.get("Size", 0)) + 1024 * int(fields.get("Installed-Size", 0))
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(f"{folder}: {package} needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free")
+
+
+def keep_sounds(folder: Path, package: str) -> int:
+    """Delete all but sounds and the copyright note from an unpacked package; the number of sounds."""
+    note = folder / "usr" / "share" / "doc" / package / "copyright"
+    if note.exists():
+        shutil.copyfile(note, folder / "copyright")
+    sounds = 0
+    for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds comes before the folder
+        if path.is_symlink():
+            path.unlink()
+        elif path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif is_sound(path):
+            sounds += 1
+        elif path != folder / "copyright":
+            path.unlink()
+    return sounds
+
+
+def collect(package: str, dest: Path, rows: dict[str, dict[str, str | int]]) -> None:
+    """Bring one package's sounds to ``dest/package``; complete, or not there at all.
+
+    Its row goes into the table before: a row without a folder is a package to fetch.
+    """
+    fields = package_fields(package)
+    check_space(dest, package, fields)
+    work = dest / f".{package}.partial"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(mode=0o755)
+    try:
+        call("apt-get", "-q", "download", package, cwd=work)
+        (archive,) = work.glob("*.deb")
+        version = call("dpkg-deb", "-f", archive, "Version").strip()
+        unpacked = work / package
+        unpacked.mkdir()
+        call("dpkg-deb", "-x", archive, unpacked)
+        sounds = keep_sounds(unpacked, package)
+        rows[package] = {
+            "source": package,
+            "kind": PACKAGES.get(package, ""),
+            "version": version,
+            "files": sounds,
+            "licence": f"{package}/copyright" if (unpacked / "copyright").exists() else "",
+            "homepage": fields.get("Homepage", ""),
+        }
+        write_table(dest / TABLE, rows)
+        unpacked.replace(dest / package)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def read_table(path: Path) -> dict[str, dict[str, str | int]]:
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as text:
+        return {row["source"]: dict(row) for row in csv.DictReader(text)}
+
+
+def write_table(path: Path, rows: dict[str, dict[str, str | int]]) -> None:
+    beside = path.with_name(path.name + ".new")
+    with beside.open("w", encoding="utf-8", newline="") as text:
+        table = csv.DictWriter(text, ["source", "kind", "version", "files", "licence", "homepage"])
+        table.writeheader()
+        table.writerows(rows[source] for source in sorted(rows))
+    beside.replace(path)
+
+
+def pool(dest: Path, packages: Sequence[str] = tuple(PACKAGES)) -> dict[str, str]:
+    """Collect packages into ``dest``.
+
+    Returns:
+        The packages that could not be had, and why.
+
+    Raises:
+        FileNotFoundError: no Debian tools here.
+        FileExistsError: a folder of a package's name that is not from here.
+        OSError: the disk is too small.
+    """
+    require_tools()
+    dest.mkdir(parents=True, exist_ok=True)
+    dest = dest.resolve()
+    rows = read_table(dest / TABLE)
+    missing: dict[str, str] = {}
+    for package in packages:
+        if (dest / package).exists():
+            if package not in rows:
+                raise FileExistsError(f"{dest / package}: not made by pool (not in {TABLE}); move it away")
+            print(f"{package}: there already")
+            continue
+        try:
+            collect(package, dest, rows)
+        except RuntimeError as error:
+            missing[package] = str(error)
+            print(f"{package}: not available: {error}", file=sys.stderr)
+            continue
+        print(f"{package}: {rows[package]['files']} sound files", flush=True)
+    return missing
+
+
+def run(args: argparse.Namespace) -> int:
+    missing = pool(args.dest, args.package or tuple(PACKAGES))
+    if missing:
+        print(
+            f"{len(missing)} packages not available: {', '.join(missing)}. `apt-get update` may help; the "
+            "names are Debian 12's. Run again to fetch what is missing",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
