@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def embeddings_command(
     if model_options:
         command += ["--model-options", json.dumps(model_options)]
     command += ["--tasks-dir", str(task_path.parent), "--task", task_path.name]
-    return command + ["--embeddings-dir", str(embeddings_dir)]
+    return [*command, "--embeddings-dir", str(embeddings_dir)]
 
 
 def predictions_command(task_dir: Path, grid: str, grid_points: int | None = None) -> list[str]:
@@ -137,10 +137,8 @@ def end_children(patience_s: float = 5.0) -> None:
     for kind in (signal.SIGTERM, signal.SIGKILL):
         for child in list(_children):
             if child.poll() is None:
-                try:
+                with suppress(ProcessLookupError):
                     os.killpg(child.pid, kind)
-                except ProcessLookupError:
-                    pass
         while kind is signal.SIGTERM and time.monotonic() < deadline and _alive():
             time.sleep(0.05)
 

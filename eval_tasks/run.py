@@ -211,8 +211,8 @@ def claim_model_folder(folder: Path, info: Mapping[str, Any], changed: str) -> N
         differing = [key for key in IDENTITY if before.get(key) != info[key]]
         if differing and changed == "refuse":
             raise UserError(
-                f"{folder} holds results of another state of this model ({', '.join(differing)} differ): give "
-                "another --out or --name, or --changed redo to delete them, or --changed keep to go on"
+                f"{folder} holds results of another state of this model ({', '.join(differing)} differ): "
+                "give another --out or --name, or --changed redo to delete them, or --changed keep to go on"
             )
         if differing and changed == "keep":
             return
@@ -327,7 +327,7 @@ def run_tasks(
         if on_result:
             on_result(result)
 
-    problems = dict((task.name, problem) for task, problem in unready(chosen, info["sample_rate"]))
+    problems = {task.name: problem for task, problem in unready(chosen, info["sample_rate"])}
     threads = threads or harness.default_threads(jobs)
     todo = [
         TaskJob(

@@ -24,10 +24,7 @@ SPLIT = re.compile(rb"Getting embeddings for split: (\w+)")
 
 
 def last(pattern: re.Pattern[bytes], text: bytes) -> re.Match[bytes] | None:
-    found = None
-    for found in pattern.finditer(text):
-        pass
-    return found
+    return next(reversed(list(pattern.finditer(text))), None)
 
 
 def progress_of(stage: str, log: Path) -> tuple[float, str]:
