@@ -1,0 +1,45 @@
+"""``python -m pretrain VERB``: from a folder of sounds to weights."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+VERBS = {
+    "pool": ("pretrain.pool", "collect free audio from Debian packages"),
+    "pack": ("pretrain.corpus.pack", "make a corpus of audio files"),
+    "info": ("pretrain.corpus.info", "say what is in a corpus"),
+    "train": ("pretrain.train", "train on a corpus, or resume"),
+    "export": ("pretrain.export", "write a run's encoder as weights for hear_msss"),
+    "plot": ("pretrain.plot", "draw a run's curves"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a verb; 2 where the input is wrong, otherwise the verb's own exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="python -m pretrain",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="MSSS pretraining: from a folder of sounds to weights.",
+        epilog="verbs:\n"
+        + "\n".join(f"  {verb:8}{about}" for verb, (_, about) in VERBS.items())
+        + "\n\n`python -m pretrain VERB --help` explains each in full.",
+    )
+    parser.add_argument("verb", choices=VERBS, metavar="VERB")
+    verb = parser.parse_args(argv[:1]).verb
+    # Imported only now: `info --help` need not wait for torch, nor `train` for the pool's tools.
+    module = importlib.import_module(VERBS[verb][0])
+    verb_parser = argparse.ArgumentParser(prog=f"python -m pretrain {verb}")
+    module.add_arguments(verb_parser)
+    args = verb_parser.parse_args(argv[1:])
+    try:
+        return module.run(args)
+    except (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+        print(f"python -m pretrain {verb}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,62 @@
+"""What is trained: the encoder, its heads, and the matrices of the losses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hear_msss.encoder import Encoder
+from hear_msss.weights import load_weights
+from pretrain.heads import Heads
+from pretrain.losses import MultipleSamplingLoss
+from pretrain.settings import Settings
+
+
+class Learner(nn.Module):
+    """Encoder f, heads g and losses in one module, so that one state dictionary holds all.
+
+    Args:
+        settings: of the run; ``init_from`` loads the encoder's weights.
+
+    Raises:
+        ValueError: the weights of ``init_from`` are of another model configuration.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        dim = settings.model.embedding_dim
+        self.encoder = Encoder(settings.model, settings.drop_connect_rate)
+        if settings.init_from:
+            trained, _ = load_weights(settings.init_from)
+            if trained.config != settings.model:
+                raise ValueError(
+                    f"init_from={settings.init_from!r} holds {trained.config}, the run has "
+                    f"{settings.model}: set the run's model settings to those of the weights"
+                )
+            self.encoder.load_state_dict(trained.state_dict())
+        self.heads = Heads(dim)
+        self.loss = MultipleSamplingLoss(
+            dim,
+            similarity=settings.similarity,
+            temperature=settings.temperature,
+            alpha=settings.alpha,
+            beta=settings.beta,
+            gamma=settings.gamma,
+            frame_neighbors=settings.frame_neighbors,
+            target=settings.pitch_target,
+            cross_view_other_segments=settings.cross_view_other_segments,
+        )
+        self.bf16 = settings.precision == "bf16"
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """``(rows, n_mels, frames)`` to h, ``(rows, T', d)``, float32 whatever the encoder computes in."""
+        with torch.autocast(log_mel.device.type, torch.bfloat16, enabled=self.bf16):
+            h = self.encoder(log_mel)
+        return h.float() if self.bf16 else h
+
+    def losses(
+        self, h: Tensor, ratio: Tensor | None, gather: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """h of x, x' (and x-hat, where there is a ratio), one after the other, to the loss and its parts."""
+        views = [self.heads(view) for view in h.chunk(2 if ratio is None else 3)]
+        return self.loss(views, ratio, gather)

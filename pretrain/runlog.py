@@ -1,0 +1,99 @@
+"""What a run tells: a JSON line and TensorBoard every few steps, and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from pretrain.checkpoint import write_atomically
+
+LOG = "log.jsonl"
+SHOWN = {
+    "loss": "loss",
+    "clip": "clip",
+    "frame": "frame",
+    "pitch": "pitch",
+    "clip_accuracy": "acc",
+    "pitch_error_semitones": "semitones",
+    "segments_per_s": "seg/s",
+}
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The records of a run's log in order; a line cut off by a kill is left out.
+
+    Raises:
+        FileNotFoundError: the run has no log.
+    """
+    path = folder / LOG
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: give the folder of a training run")
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return records
+
+
+def open_board(folder: Path, first_step: int) -> Any:
+    """A TensorBoard writer that forgets what an earlier process wrote from ``first_step`` on."""
+    # TensorBoard imports TensorFlow where it is installed, which takes many seconds and is not
+    # needed to write scalars; a module of this name tells it not to.
+    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+
+
+class RunLog:
+    """Log of one run, by one process.
+
+    Args:
+        folder: of the run.
+        step: where the run goes on; what an earlier process logged beyond it is dropped, since those
+            steps are taken again.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        path = folder / LOG
+        kept = [r for r in read_log(folder) if r["step"] <= step] if step and path.is_file() else []
+        write_atomically(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        self._file = open(path, "a", encoding="utf-8")
+        self._board = open_board(folder, step + 1)
+        self._bar = tqdm(total=100, unit="%", disable=None, bar_format="{percentage:3.0f}%|{bar}| {postfix}")
+
+    def write(self, phase: str, step: int, values: dict[str, float]) -> None:
+        """Append one record; ``phase`` is ``train`` or ``validation``."""
+        record = {"step": step, "phase": phase} | {name: float(f"{v:.6g}") for name, v in values.items()}
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(f"{phase}/{name}", value, step)
+        if phase == "validation" or self._bar.disable:
+            self.say(f"step {step} {phase}: {self._brief(values)}")
+
+    def show(self, step: int, progress: float, left_s: float, values: dict[str, float]) -> None:
+        """Move the bar."""
+        self._bar.n = min(100.0, 100 * progress)
+        left = f"{left_s // 3600:.0f}:{left_s // 60 % 60:02.0f}:{left_s % 60:02.0f} left"
+        self._bar.set_postfix_str(f"step {step}, {left}, {self._brief(values)}")
+
+    def say(self, text: str) -> None:
+        """Print a line beside the bar."""
+        tqdm.write(text)
+
+    def close(self) -> None:
+        self._bar.close()
+        self._board.close()
+        self._file.close()
+
+    @staticmethod
+    def _brief(values: dict[str, float]) -> str:
+        return ", ".join(f"{short} {values[name]:.3g}" for name, short in SHOWN.items() if name in values)

@@ -1,0 +1,234 @@
+"""Every setting of a training run, its default, and how YAML layers and ``--set`` change it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from hear_msss.config import ModelConfig
+from pretrain.losses.pitch import TARGETS
+from pretrain.views import PITCH_SHIFTS
+
+BUDGETS = ("epochs", "steps", "minutes")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one run. The fields of ``hear_msss.config.ModelConfig`` are settings beside these.
+
+    Attributes:
+        seed: of everything random.
+        epochs, steps, minutes: the budget; exactly one of them. Minutes count over all resumes, and
+            the schedule follows the time, so only the other two repeat bit for bit.
+        batch_size: clips of one step, over all processes; each gives x, x' and x-hat.
+        chunk_segments: most segments in one pass through the encoder (and in one batch norm); 0: all.
+        recompute_chunks: hold the graph of one chunk at a time and embed each twice (``chunked.py``).
+        optimizer: ``adam`` or ``adamw``.
+        learning_rate: after warm-up.
+        weight_decay: of matrices and kernels, not of biases and norms.
+        warmup_steps: linear rise of the rate.
+        schedule: ``constant`` or ``cosine`` (to zero at the end of the budget).
+        clip_gradient_norm: largest norm of the gradient; 0 for no limit.
+        ema_decay: of a moving average of the weights, which validation and export then use; 0 for none.
+        precision: ``float32``, or ``bf16`` for the encoder under autocast.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        similarity: ``bilinear`` (equations 1, 3) or ``cosine`` (equation 8).
+        temperature: divides the cosine similarity.
+        alpha, beta: weights of the frame and the pitch loss (equation 7).
+        gamma: weight of the cross-view frame loss, beyond the paper.
+        cross_view_other_segments: its negatives include the frames of other segments.
+        frame_neighbors: m of equation 4.
+        pitch_target: ``semitones``, ``log2`` or ``ratio`` (as printed).
+        pitch_shift: x-hat by frequency ``warp`` or ``waveform`` pitch shift (reference, slow).
+        ratio_min, ratio_max: range of the frequency ratio of x-hat.
+        drop_connect_rate: stochastic depth of the encoder.
+        corpus_weights: share of each source, by name; empty: every clip alike.
+        init_from: weights file to start the encoder from; heads and optimizer start afresh.
+        prefetch_batches: batches read ahead in the background.
+        log_every, checkpoint_every, validate_every: steps between log lines, checkpoints, validations;
+            validate_every 0: none.
+        validation_batch_size: clips of a validation batch (its clip accuracy depends on it).
+        model: front end and encoder sizes.
+    """
+
+    seed: int = 0
+    epochs: float | None = None
+    steps: int | None = None
+    minutes: float | None = None
+    batch_size: int = 1024
+    chunk_segments: int = 0
+    recompute_chunks: bool = True
+    optimizer: str = "adam"
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    warmup_steps: int = 0
+    schedule: str = "constant"
+    clip_gradient_norm: float = 0.0
+    ema_decay: float = 0.0
+    precision: str = "float32"
+    device: str = "auto"
+    similarity: str = "bilinear"
+    temperature: float = 0.2
+    alpha: float = 1.0
+    beta: float = 1.0
+    gamma: float = 0.0
+    cross_view_other_segments: bool = False
+    frame_neighbors: int = 0
+    pitch_target: str = "semitones"
+    pitch_shift: str = "warp"
+    ratio_min: float = 0.8
+    ratio_max: float = 1.2
+    drop_connect_rate: float = 0.2
+    corpus_weights: dict[str, float] = field(default_factory=dict)
+    init_from: str | None = None
+    prefetch_batches: int = 4
+    log_every: int = 10
+    checkpoint_every: int = 200
+    validate_every: int = 200
+    validation_batch_size: int = 128
+    model: ModelConfig = field(default_factory=ModelConfig)
+
+    def __post_init__(self) -> None:
+        def require(condition: bool, name: str, expected: str) -> None:
+            if not condition:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected {expected}")
+
+        budgets = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(budgets) != 1:
+            raise ValueError(f"budget {budgets or 'missing'}: set exactly one of {', '.join(BUDGETS)}")
+        require(getattr(self, budgets[0]) > 0, budgets[0], "a number above 0")
+        require(self.batch_size >= 2, "batch_size", "at least 2 (negatives are other clips)")
+        require(self.validation_batch_size >= 2, "validation_batch_size", "at least 2")
+        require(self.chunk_segments == 0 or self.chunk_segments >= 2, "chunk_segments", "0 or at least 2")
+        require(self.optimizer in ("adam", "adamw"), "optimizer", "adam or adamw")
+        require(self.schedule in ("constant", "cosine"), "schedule", "constant or cosine")
+        require(self.precision in ("float32", "bf16"), "precision", "float32 or bf16")
+        require(self.similarity in ("bilinear", "cosine"), "similarity", "bilinear or cosine")
+        require(self.pitch_target in TARGETS, "pitch_target", f"one of {', '.join(TARGETS)}")
+        require(self.pitch_shift in PITCH_SHIFTS, "pitch_shift", f"one of {', '.join(PITCH_SHIFTS)}")
+        require(self.learning_rate > 0, "learning_rate", "a number above 0")
+        require(self.temperature > 0, "temperature", "a number above 0")
+        require(0 <= self.ema_decay < 1, "ema_decay", "0 to below 1")
+        require(0 <= self.drop_connect_rate < 1, "drop_connect_rate", "0 to below 1")
+        require(0 < self.ratio_min <= self.ratio_max, "ratio_min", "above 0 and at most ratio_max")
+        for name in ("weight_decay", "warmup_steps", "clip_gradient_norm", "alpha", "beta", "gamma"):
+            require(getattr(self, name) >= 0, name, "0 or more")
+        for name in ("prefetch_batches", "log_every", "checkpoint_every"):
+            require(getattr(self, name) >= 1, name, "at least 1")
+
+    @property
+    def shifts_pitch(self) -> bool:
+        """Whether any loss needs x-hat; COLA does not."""
+        return bool(self.alpha or self.beta or self.gamma)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings, flat: what config.yaml holds and ``from_dict`` takes."""
+        values = asdict(self)
+        return values | values.pop("model")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Settings:
+        """Check names and types of a flat dictionary.
+
+        Raises:
+            ValueError: an unknown name (with the nearest known ones), a value of the wrong type or
+                out of range.
+        """
+        types = {**get_type_hints(ModelConfig), **get_type_hints(cls)}
+        del types["model"]
+        for name in values:
+            if name not in types:
+                near = difflib.get_close_matches(name, types, n=3)
+                hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(types)}"
+                raise ValueError(f"unknown setting {name!r}: {hint}")
+        converted = {name: convert(name, value, types[name]) for name, value in values.items()}
+        of_model = {entry.name for entry in fields(ModelConfig)}
+        model = {name: value for name, value in converted.items() if name in of_model}
+        rest = {name: value for name, value in converted.items() if name not in of_model}
+        return cls(**rest, model=ModelConfig(**model))
+
+
+def convert(name: str, value: Any, wanted: Any) -> Any:
+    """A value from YAML as the type of its field.
+
+    YAML reads ``1e-4`` as a string; whole numbers are good floats, and so are whole floats integers.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    choices = getattr(wanted, "__args__", (wanted,)) if wanted != dict[str, float] else (wanted,)
+    if value is None and type(None) in choices:
+        return None
+    kind = choices[0]
+    if (kind is bool and isinstance(value, bool)) or (kind is str and isinstance(value, str)):
+        return value
+    if kind == dict[str, float] and isinstance(value, dict):
+        return {str(source): convert(name, share, float) for source, share in value.items()}
+    if kind in (int, float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = None
+        if number is not None and (kind is float or number.is_integer()):
+            return kind(number)
+    expected = {bool: "true or false", dict[str, float]: "a mapping of source to weight"}
+    kind_name = expected.get(kind, getattr(kind, "__name__", str(kind)))
+    raise ValueError(f"{name}={value!r}: expected {kind_name}")
+
+
+def shipped_configs() -> list[str]:
+    """Names of the configurations that come with the package."""
+    return sorted(
+        p.name[:-5] for p in resources.files("pretrain.configs").iterdir() if p.name.endswith(".yaml")
+    )
+
+
+def read_config(name: str | Path) -> dict[str, Any]:
+    """One layer: a shipped configuration by name, or a YAML file by path.
+
+    Raises:
+        ValueError: neither exists, or the file holds no mapping.
+    """
+    if str(name) in shipped_configs():
+        text = (resources.files("pretrain.configs") / f"{name}.yaml").read_text(encoding="utf-8")
+    elif Path(name).is_file():
+        text = Path(name).read_text(encoding="utf-8")
+    else:
+        raise ValueError(
+            f"config {str(name)!r}: expected one of {', '.join(shipped_configs())}, or a YAML file"
+        )
+    values = yaml.safe_load(text)
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ValueError(f"config {str(name)!r}: expected lines of 'key: value'")
+    return values
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """``key=value`` of ``--set``; the value is YAML.
+
+    Raises:
+        ValueError: no ``=`` in it.
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text!r}: expected key=value")
+    return {name.strip(): yaml.safe_load(value)}
+
+
+def layered(layers: Iterable[dict[str, Any]]) -> Settings:
+    """Later layers override earlier ones; a budget of any kind replaces the budget before it."""
+    values: dict[str, Any] = {}
+    for layer in layers:
+        if any(layer.get(name) is not None for name in BUDGETS):
+            for name in BUDGETS:
+                values.pop(name, None)
+        values.update(layer)
+    return Settings.from_dict(values)

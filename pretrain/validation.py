@@ -1,0 +1,54 @@
+"""The losses on clips that training never sees."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+
+from pretrain.distributed import process_count, process_rank
+from pretrain.learner import Learner
+from pretrain.randomness import step_seed
+from pretrain.settings import Settings
+from pretrain.views import Views, draw_ratio
+
+ROWS_AT_ONCE = 128
+VALIDATION = 0x76616C  # sets the seeds of validation apart from those of training
+
+
+@torch.no_grad()
+def validate(learner: Learner, views: Views, source, settings: Settings, device) -> dict[str, float]:
+    """Mean losses and metrics over the corpus's held-out clips, weighted by clips; empty without any.
+
+    The same segments and ratios every time. Batches are dealt out to the processes; negatives come
+    from the clip's own batch.
+    """
+    training = learner.training
+    learner.eval()
+    sums: dict[str, float] = {}
+    clips = 0
+    batches = source.validation(
+        batch_size=settings.validation_batch_size,
+        segment_samples=settings.model.segment_samples,
+        seed=settings.seed,
+    )
+    for number, (anchor, positive) in enumerate(batches):
+        if number % process_count() != process_rank() or len(anchor) < 2:
+            continue
+        anchor, positive, ratio = anchor.to(device), positive.to(device), None
+        if settings.shifts_pitch:
+            seed = step_seed(settings.seed, number, VALIDATION)
+            ratio = draw_ratio(len(anchor), settings.ratio_min, settings.ratio_max, seed).to(device)
+        log_mel = views(anchor, positive, ratio)
+        h = torch.cat([learner(rows) for rows in log_mel.split(ROWS_AT_ONCE)])
+        _, metrics = learner.losses(h, ratio, gather=False)
+        clips += len(anchor)
+        for name, value in metrics.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(anchor)
+    learner.train(training)
+    everyone = [(clips, sums)]
+    if process_count() > 1:
+        everyone = [(0, {})] * process_count()
+        dist.all_gather_object(everyone, (clips, sums))
+    total = sum(count for count, _ in everyone)
+    names = {name: None for _, part in everyone for name in part}
+    return {name: sum(part.get(name, 0.0) for _, part in everyone) / total for name in names}

@@ -1,0 +1,89 @@
+"""Views of a clip (paper, section 2): two segments x and x', and x-hat, x at another pitch."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+from hear_msss.config import ModelConfig
+from hear_msss.frontend import FrontEnd, warp_frequency
+
+INT16_SCALE = 1 / 32768
+PITCH_SHIFTS = ("warp", "waveform")
+
+
+def draw_ratio(batch: int, low: float, high: float, seed: int) -> Tensor:
+    """Frequency ratios of x-hat to x, ``(batch,)``, uniform in ``[low, high]``, a function of the seed."""
+    uniform = torch.rand(batch, generator=torch.Generator().manual_seed(seed))
+    return low + (high - low) * uniform
+
+
+def shift_pitch_of_waveform(waveform: Tensor, ratio: float, n_fft: int = 512) -> Tensor:
+    """Pitch shift in the time domain: stretch by a phase vocoder, then resample to the old length.
+
+    The reference that the frequency warp is compared with: about 5 ms a segment, each one apart.
+
+    Args:
+        waveform: ``(samples,)``.
+        ratio: frequency ratio of the result to the input.
+        n_fft: FFT length of the vocoder in samples.
+
+    Returns:
+        ``(samples,)``
+    """
+    samples, hop = len(waveform), n_fft // 4
+    window = torch.hann_window(n_fft)
+    spectrum = torch.stft(waveform.cpu(), n_fft, hop, window=window, return_complex=True)
+    advance = torch.linspace(0, torch.pi * hop, n_fft // 2 + 1)[:, None]
+    stretched = torchaudio.functional.phase_vocoder(spectrum, 1 / ratio, advance)
+    longer = torch.istft(stretched, n_fft, hop, window=window, length=round(samples * ratio))
+    resampled = torch.from_numpy(soxr.resample(longer.numpy().astype(np.float32), ratio, 1.0))
+    shifted = torch.zeros(samples)
+    shifted[: len(resampled)] = resampled[:samples]
+    return shifted.to(waveform.device)
+
+
+class Views(nn.Module):
+    """int16 segments to the log-mels of x, x' and x-hat, computed in one go.
+
+    Args:
+        config: the front end's.
+        pitch_shift: how x-hat is made: ``warp`` moves the power spectrum along frequency before the
+            mel filters (exact, batched); ``waveform`` shifts the samples (slow, the reference).
+    """
+
+    def __init__(self, config: ModelConfig | None = None, pitch_shift: str = "warp") -> None:
+        super().__init__()
+        if pitch_shift not in PITCH_SHIFTS:
+            raise ValueError(f"pitch_shift={pitch_shift!r}: expected one of {', '.join(PITCH_SHIFTS)}")
+        self.front_end = FrontEnd(config)
+        self.pitch_shift = pitch_shift
+
+    @torch.no_grad()
+    def forward(self, anchor: Tensor, positive: Tensor, ratio: Tensor | None = None) -> Tensor:
+        """Log-mels of all views, one after the other.
+
+        Args:
+            anchor: x, ``(batch, samples)``, int16, 16 kHz.
+            positive: x', the same shape.
+            ratio: ``(batch,)``, frequency ratio of x-hat to x; without it there is no x-hat.
+
+        Returns:
+            ``(2 * batch, n_mels, frames)`` of x, x', or ``(3 * batch, n_mels, frames)`` of x, x', x-hat.
+        """
+        if anchor.dtype != torch.int16 or anchor.dim() != 2 or anchor.shape != positive.shape:
+            raise ValueError(
+                f"anchor {anchor.dtype} {tuple(anchor.shape)} and positive {positive.dtype} "
+                f"{tuple(positive.shape)}: expected int16 (batch, samples) twice"
+            )
+        waveform = torch.cat([anchor, positive]).float() * INT16_SCALE
+        if ratio is not None and self.pitch_shift == "waveform":
+            shifted = [shift_pitch_of_waveform(x, float(a)) for x, a in zip(waveform, ratio, strict=False)]
+            return self.front_end(torch.cat([waveform, torch.stack(shifted)]))
+        power = self.front_end.power(waveform)
+        if ratio is not None:
+            power = torch.cat([power, warp_frequency(power[: len(anchor)], ratio)])
+        return self.front_end.log_mel(power)
