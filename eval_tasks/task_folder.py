@@ -173,7 +173,7 @@ class TaskFolder:
         ]
 
 
-def find_tasks(paths: Iterable[str | Path]) -> list[TaskFolder]:
+def task_paths(paths: Iterable[str | Path]) -> list[Path]:
     """Task folders among ``paths``; a folder that is none stands for the task folders in it.
 
     Returns:
@@ -182,7 +182,7 @@ def find_tasks(paths: Iterable[str | Path]) -> list[TaskFolder]:
     Raises:
         UserError: a path that is no task folder and holds none.
     """
-    found: dict[Path, TaskFolder] = {}
+    found: dict[Path, Path] = {}
     for path in map(Path, paths):
         if (path / METADATA_FILE).is_file():
             inside = [path]
@@ -192,8 +192,13 @@ def find_tasks(paths: Iterable[str | Path]) -> list[TaskFolder]:
         if not inside:
             raise UserError(f"{path}: expected a task folder (with {METADATA_FILE}) or a folder of them")
         for folder in inside:
-            found.setdefault(folder.resolve(), TaskFolder.open(folder))
+            found.setdefault(folder.resolve(), folder)
     return list(found.values())
+
+
+def find_tasks(paths: Iterable[str | Path]) -> list[TaskFolder]:
+    """``task_paths``, opened; raises what these and ``TaskFolder.open`` raise."""
+    return [TaskFolder.open(path) for path in task_paths(paths)]
 
 
 def write_description(

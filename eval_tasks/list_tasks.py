@@ -1,0 +1,83 @@
+"""The 19 tasks of the HEAR benchmark, and which of them are here.
+
+Names as the other verbs take them, how each is split, its clips, its main score, and the sample rates
+found in --tasks. Task folders there that are not the benchmark's are listed below the table.
+
+  python -m eval_tasks list --tasks tasks/
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from eval_tasks.registry import hear_tasks, published, rates_on_disk
+from eval_tasks.task_folder import METADATA_FILE, TaskFolder
+
+
+def describe_rates(rates: list[int] | None) -> str:
+    if rates is None:
+        return "-"
+    return ", ".join(f"{rate / 1000:g} kHz" for rate in rates) or "no audio"
+
+
+def other_tasks(tasks_dir: Path) -> list[TaskFolder]:
+    """Task folders that are not the benchmark's."""
+    folders = sorted(file.parent for file in tasks_dir.glob(f"*/{METADATA_FILE}"))
+    return [
+        TaskFolder.open(folder)
+        for folder in folders
+        if not published(folder.name) and not folder.name.startswith(".")
+    ]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tasks", type=Path, default=Path("tasks"), metavar="DIR", help="folder of task folders"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON for other programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    present = {folder: rates_on_disk(folder, args.tasks) for task in hear_tasks() for folder in task.folders}
+    others = other_tasks(args.tasks)
+    if args.json:
+        tasks = [
+            {**asdict(task), "sample_rates": {folder: present[folder] for folder in task.folders}}
+            for task in hear_tasks()
+        ]
+        print(json.dumps({"tasks": tasks, "others": {task.name: task.sample_rates for task in others}}))
+        return 0
+    table = Table(box=None, pad_edge=False)
+    for heading in ("task", "folder", "type", "splits"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("clip s", "clips", "hours"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("score", "here"):
+        table.add_column(heading, no_wrap=True)
+    for task in hear_tasks():
+        for number, folder in enumerate(task.folders):
+            table.add_row(
+                "" if number else task.title,
+                folder,
+                f"{task.embedding}, {task.prediction}",
+                task.splits,
+                "varies" if task.clip_s is None else f"{task.clip_s:g}",
+                str(task.clips),
+                f"{task.hours:g}",
+                task.score,
+                describe_rates(present[folder]),
+            )
+    # The width of the longest row, so that a pipe or a narrow terminal cuts nothing.
+    console = Console(width=180)
+    console.print(table)
+    here = sum(rates is not None for rates in present.values())
+    console.print(f"\n{here} of {len(present)} folders of {len(hear_tasks())} tasks are in {args.tasks}")
+    for task in others:
+        console.print(f"  besides: {task.name} ({describe_rates(task.sample_rates)})")
+    return 0
