@@ -21,7 +21,8 @@ class ModelConfig:
         n_mels: mel bands N, HTK scale, triangles of height 1.
         f_min_hz, f_max_hz: lower edge of the first and upper edge of the last mel band.
         log_offset: added to the mel power before the natural logarithm.
-        log_mel_mean, log_mel_std: the encoder sees ``(log_mel - mean) / std``.
+        log_mel_mean, log_mel_std: the encoder sees ``(log_mel - mean) / std``; about those of a mixed
+            pool of speech, effects and music.
         segment_frames: T, frames of one segment (960 ms).
         embedding_dim: d, channels of h.
     """
@@ -34,7 +35,7 @@ class ModelConfig:
     f_min_hz: float = 60.0
     f_max_hz: float = 7800.0
     log_offset: float = 1e-5
-    log_mel_mean: float = -3.0
+    log_mel_mean: float = -4.5
     log_mel_std: float = 5.0
     segment_frames: int = 96
     embedding_dim: int = 512

@@ -44,7 +44,7 @@ class MSSS(nn.Module):
     def log_mel(self, audio: Tensor) -> Tensor:
         """``(sounds, samples)`` to ``(sounds, n_mels, frames)``, with bounded memory beside the result."""
         sounds, samples = audio.shape
-        config, frames = self.config, self.config.frames(audio.shape[1])
+        config, frames = self.config, self.config.frames(samples)
         result = audio.new_empty(sounds, config.n_mels, frames)
         rows = max(1, BLOCK_FRAMES // frames)
         for row in range(0, sounds, rows):

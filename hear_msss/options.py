@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
 SCENES = {"mean": 1, "mean_max": 2}  # name: size in multiples of what is pooled
-TIMESTAMPS = {"middle": 1, "mean": 1, "middle_mean": 2}
+TIMESTAMPS = {"middle": 1, "mean": 1, "middle_mean": 2, "dense": 1}
+BACKENDS = ("torch", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -19,18 +21,24 @@ class Options:
         scene: how frames of h become one scene embedding: ``mean``, or ``mean_max`` (both, side by
             side: 1024 numbers).
         timestamp: which part of the window around a timestamp stands for it: ``middle`` (the middle
-            one of three frames), ``mean`` (of the three), ``middle_mean`` (both, side by side).
+            one of three frames), ``mean`` (of the three), ``middle_mean`` (both, side by side); or
+            ``dense``: each window serves three timestamps, one with each of its frames, so that three
+            times fewer windows are needed (see :func:`hear_msss.windows.dense_step`).
         chunk_size: windows that go through the encoder at once; bounds the memory, changes no result.
+        backend: what runs the encoder: ``torch``, or ``onnxruntime`` (on the CPU only, equal to 1e-4;
+            needs ``pip install 'hear_msss[onnx]'``).
     """
 
     hop_ms: float = 50.0
     scene: str = "mean"
     timestamp: str = "middle"
     chunk_size: int = 32
+    backend: str = "torch"
 
     def __post_init__(self) -> None:
         _one_of("scene", self.scene, SCENES)
         _one_of("timestamp", self.timestamp, TIMESTAMPS)
+        _one_of("backend", self.backend, BACKENDS)
         if isinstance(self.chunk_size, bool) or not isinstance(self.chunk_size, int) or self.chunk_size < 1:
             raise ValueError(f"chunk_size={self.chunk_size!r}: expected a whole number of at least 1")
         if isinstance(self.hop_ms, bool) or not isinstance(self.hop_ms, (int, float)):
@@ -56,6 +64,6 @@ class Options:
         return cls(**values)
 
 
-def _one_of(name: str, value: object, choices: dict[str, int]) -> None:
+def _one_of(name: str, value: object, choices: Collection[str]) -> None:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name}={value!r}: expected one of {list(choices)}")

@@ -1,0 +1,133 @@
+"""The encoder as an ONNX file: written for users, or kept in a cache for the ONNX Runtime backend."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from platformdirs import user_cache_path
+
+from hear_msss.encoder import Encoder
+
+OPSET = 17
+TOLERANCE = 1e-4  # of h, whose values lie in (-1, 1)
+CACHE_VARIABLE = "HEAR_MSSS_CACHE"
+
+log = logging.getLogger(__name__)
+
+
+def encoder_sha256(encoder: Encoder) -> str:
+    """sha256 over configuration, names, shapes and values of an encoder's tensors."""
+    digest = hashlib.sha256(json.dumps(encoder.config.to_dict(), sort_keys=True).encode())
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where exported graphs are kept: ``$HEAR_MSSS_CACHE``, or else the user's cache folder."""
+    return Path(os.environ.get(CACHE_VARIABLE) or user_cache_path("hear_msss", appauthor=False))
+
+
+def cached_onnx(encoder: Encoder) -> Path:
+    """The exported graph of this very encoder, made if it is not in the cache yet.
+
+    The name holds the encoder's sha256 and the versions of what makes the graph, so that no stale
+    file is ever found. Processes that export at the same time each write a whole file and rename it.
+    """
+    from hear_msss import __version__
+
+    made_by = f"{encoder_sha256(encoder)} hear_msss {__version__} torch {torch.__version__} opset {OPSET}"
+    path = cache_folder() / f"{hashlib.sha256(made_by.encode()).hexdigest()[:32]}.onnx"
+    if not path.is_file():
+        log.info("exporting the encoder to %s", path)
+        export_onnx(encoder, path)
+    return path
+
+
+def export_onnx(encoder: Encoder, path: str | Path) -> float:
+    """Write an encoder as ONNX and compare it with torch.
+
+    Input ``log_mel`` ``(batch, n_mels, segment_frames)``, output ``h`` ``(batch, T', 512)``, float32,
+    any batch. The file appears under its name only when it is whole and gives the right answers.
+
+    Args:
+        encoder: in eval mode; :func:`hear_msss.backend.fold_batch_norm` makes the graph smaller.
+        path: file to make; its folder is made if need be.
+
+    Returns:
+        The largest difference to torch over a few random batches.
+
+    Raises:
+        ImportError: onnx or onnxruntime is not installed.
+        RuntimeError: the graph differs from torch by more than 1e-4.
+    """
+    try:
+        import onnx  # noqa: F401  (the exporter needs it)
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"exporting needs the packages onnx and onnxruntime ({error.name} is missing): "
+            "pip install 'hear_msss[onnx]'"
+        ) from error
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    try:
+        _write(encoder, beside)
+        difference = _largest_difference(encoder, beside)
+        if not difference <= TOLERANCE:
+            raise RuntimeError(
+                f"the exported graph differs from torch by {difference:g}, more than {TOLERANCE:g}: "
+                "use backend='torch', and report the versions of torch and onnxruntime"
+            )
+        os.chmod(beside, 0o644)  # mkstemp's are private
+        os.replace(beside, path)
+    finally:
+        Path(beside).unlink(missing_ok=True)
+    return difference
+
+
+def _write(encoder: Encoder, path: str) -> None:
+    config = encoder.config
+    example = torch.zeros(2, config.n_mels, config.segment_frames)
+    with warnings.catch_warnings():
+        # The TorchScript exporter needs only onnx and makes the smaller graph; that torch has a newer
+        # one, and that shapes become constants (they are), is nothing to tell the user.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            encoder,
+            (example,),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["log_mel"],
+            output_names=["h"],
+            dynamic_axes={"log_mel": {0: "batch"}, "h": {0: "batch"}},
+        )
+
+
+def _largest_difference(encoder: Encoder, path: str) -> float:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    config = encoder.config
+    generator = torch.Generator().manual_seed(0)
+    worst = 0.0
+    for batch in (1, 3):
+        noise = torch.randn(batch, config.n_mels, config.segment_frames, generator=generator)
+        log_mel = config.log_mel_mean + config.log_mel_std * noise
+        with torch.no_grad():
+            expected = encoder(log_mel).numpy()
+        (h,) = session.run(None, {"log_mel": log_mel.numpy()})
+        worst = max(worst, float(np.abs(h - expected).max()))
+    return worst

@@ -1,0 +1,75 @@
+"""Packaging: metadata, ranges for users. What `make` installs is pinned in requirements.lock."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "hear_msss/__init__.py").read_text()).group(1)
+
+PRETRAIN = ["PyYAML>=6", "joblib>=1.3", "matplotlib>=3.7", "tensorboard>=2.14", "webdataset>=0.2.86"]
+EVAL = [
+    "PyYAML>=6",
+    "joblib>=1.3",
+    "matplotlib>=3.7",
+    "pandas>=2",
+    "pooch>=1.8",
+    "rich>=13",
+    "scikit-learn>=1.3",
+    "sed_eval>=0.2.1",
+]
+ONNX = ["onnx>=1.15", "onnxruntime>=1.17"]
+DEV = [
+    "hypothesis>=6",
+    "librosa>=0.10",
+    "mypy>=1.8",
+    "pytest>=8",
+    "pytest-xdist>=3.5",
+    "ruff>=0.4",
+    "types-PyYAML",
+]
+
+setup(
+    name="hear_msss",
+    version=VERSION,
+    description="One frozen audio encoder for the HEAR benchmark: MSSS, its pretraining and its evaluation",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=find_packages(include=["hear_msss*", "pretrain*", "eval_tasks*"]),
+    include_package_data=False,
+    package_data={
+        "hear_msss": ["bundled/*.safetensors"],
+        "pretrain": ["configs/*.yaml"],
+        "eval_tasks": [
+            "*.yaml",
+            "*.csv",
+            "**/*.yaml",
+            "**/*.csv",
+            "**/*.json",
+            "**/*.ogg",
+            "**/LICENSE*",
+            "**/*.md",
+        ],
+    },
+    install_requires=[
+        "torch>=2.4",
+        "torchaudio>=2.4",
+        "efficientnet_pytorch>=0.7.1,<0.8",
+        "numpy>=1.26",
+        "safetensors>=0.4.3",
+        "soundfile>=0.12",
+        "soxr>=0.3.7",
+        "tqdm>=4.66",
+    ],
+    extras_require={"pretrain": PRETRAIN, "eval": EVAL, "onnx": ONNX, "dev": [*DEV, *PRETRAIN, *EVAL, *ONNX]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Multimedia :: Sound/Audio :: Analysis",
+    ],
+)

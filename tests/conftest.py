@@ -1,0 +1,24 @@
+"""Fixtures that more than one folder of tests uses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(1)  # tests run side by side
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real audio beside the checkout, or where HEAR_MSSS_SHARED says; tests that need it skip without."""
+    folder = Path(os.environ.get("HEAR_MSSS_SHARED", ROOT.parent / "shared"))
+    if not (folder / "hear-tasks").is_dir():
+        pytest.skip(f"no real audio in {folder}: set HEAR_MSSS_SHARED")
+    return folder

@@ -1,0 +1,73 @@
+"""Timestamps and windows: arithmetic that must hold for ten hours of audio."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hear_msss import windows
+from hear_msss.config import ModelConfig
+
+CONFIG = ModelConfig()
+TEN_HOURS = 10 * 3600 * 16000
+
+
+@pytest.mark.parametrize("hop_ms", [10, 30, 40, 50, 70])
+def test_timestamps_are_exact_for_ten_hours(hop_ms):
+    hop = windows.hop_frames(hop_ms, CONFIG)
+    count = windows.timestamp_count(TEN_HOURS, hop, CONFIG)
+    times = windows.timestamps_ms(0, count, hop, CONFIG)
+    assert times.dtype == np.float64
+    for index in (0, 1, count // 3, count - 1):
+        assert Fraction(times[index]) == index * hop_ms
+    assert 36_000_000 - hop_ms < times[-1] <= 36_000_000
+    assert np.all(np.diff(times) == hop_ms)
+
+
+def test_a_part_of_the_timestamps_equals_that_part_of_all():
+    whole = windows.timestamps_ms(0, 1000, 5, CONFIG)
+    assert np.array_equal(windows.timestamps_ms(900, 1000, 5, CONFIG), whole[900:])
+
+
+@given(samples=st.integers(1, 3 * 16000), hop=st.integers(1, 12))
+def test_every_timestamp_has_a_window_centred_on_it(samples, hop):
+    before, behind = windows.timestamp_margins(samples, hop, CONFIG)
+    count = windows.timestamp_count(samples, hop, CONFIG)
+    padded = before + samples + behind
+    assert (count - 1) * hop * 10 <= 1000 * samples / 16000 < count * hop * 10
+    for index in {0, count // 2, count - 1}:
+        first_sample = index * hop * 160
+        assert first_sample + CONFIG.segment_samples <= padded
+        middle_in_clip = first_sample + CONFIG.segment_samples / 2 - before
+        assert middle_in_clip / 16 == windows.timestamps_ms(index, index + 1, hop, CONFIG)[0]
+
+
+@given(frames=st.integers(96, 5000))
+def test_scene_windows_cover_the_clip(frames):
+    starts = windows.scene_starts(frames, CONFIG)
+    covered = np.zeros(frames, dtype=bool)
+    for start in starts:
+        assert 0 <= start <= frames - 96
+        covered[start : start + 96] = True
+    assert np.all(np.diff(starts) > 0)
+    if len(starts) == 1:
+        assert (~covered).sum() <= 12  # at most 60 ms at either end
+    else:
+        assert covered.all()
+
+
+@given(samples=st.integers(1, 40_000))
+def test_short_clips_are_centred_in_a_window(samples):
+    before, behind = windows.scene_margins(samples, CONFIG)
+    assert before + samples + behind == max(samples, 15_600)
+    assert 0 <= behind - before <= 1
+
+
+@pytest.mark.parametrize("hop_ms", [0, -50, 5, 25, 50.5])
+def test_hop_that_is_no_multiple_of_a_frame(hop_ms):
+    with pytest.raises(ValueError, match="multiple of 10 ms"):
+        windows.hop_frames(hop_ms, CONFIG)
