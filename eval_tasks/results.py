@@ -15,6 +15,7 @@ from __future__ import annotations
 import collections
 import io
 import json
+import math
 import pickle
 import statistics
 from collections.abc import Iterable
@@ -102,9 +103,14 @@ def heareval_scores(folder: Path) -> dict[str, Score]:
     metadata = task_metadata(folder)
     tests = [results[name] for name in results if name == "test" or name in metadata["splits"]]
     return {
-        metric: Score.of([float(test[f"test_{metric}"]) for test in tests])
+        metric: Score.of([_number(test[f"test_{metric}"]) for test in tests])
         for metric in metadata["evaluation"]
     }
+
+
+def _number(value: float) -> float:
+    """sed_eval's F-measure of no prediction at all is not a number, and counts 0, as on the leaderboard."""
+    return 0.0 if math.isnan(value) else float(value)
 
 
 def probe_scores(files: Iterable[Path]) -> dict[str, Score]:

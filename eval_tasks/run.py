@@ -29,11 +29,12 @@ from typing import Any
 import joblib
 
 from eval_tasks import harness
+from eval_tasks.check import check_tasks, embedding_bytes
 from eval_tasks.describe import ask
 from eval_tasks.errors import UserError
-from eval_tasks.files import write_json
+from eval_tasks.files import require_space, write_json
 from eval_tasks.results import ModelFolder, Score, heareval_scores
-from eval_tasks.task_folder import TaskFolder, find_tasks
+from eval_tasks.task_folder import TaskFolder, task_paths
 
 CHANGED = ("refuse", "keep", "redo")
 IDENTITY = ("module", "model_options", "model_sha256", "module_sha256")
@@ -222,47 +223,37 @@ def claim_model_folder(folder: Path, info: Mapping[str, Any], changed: str) -> N
     write_json(record, dict(info))
 
 
-def chosen_tasks(paths: Iterable[str | Path], names: Iterable[str] | None) -> list[TaskFolder]:
-    """Task folders under ``paths``, or those of them that ``names`` names, longest audio first.
+def chosen_folders(paths: Iterable[str | Path], names: Iterable[str] | None) -> list[Path]:
+    """Task folders under ``paths``, or those of them that ``names`` names.
 
     Raises:
         UserError: a name that is not there, or two folders of one name.
     """
-    tasks = find_tasks(paths)
-    by_name = {task.name: task for task in tasks}
-    if len(by_name) < len(tasks):
-        twice = sorted({task.name for task in tasks if by_name[task.name] is not task})
-        raise UserError(f"two task folders are called {', '.join(twice)}: rename one, or run them apart")
-    if names:
-        missing = sorted(set(names) - set(by_name))
-        if missing:
-            raise UserError(f"no task {', '.join(missing)}: there are {', '.join(sorted(by_name))}")
-        tasks = [by_name[name] for name in dict.fromkeys(names)]
-
-    def audio_s(task: TaskFolder) -> float:
-        return (task.sample_duration_s or 10.0) * sum(len(task.split(split)) for split in task.splits)
-
-    return sorted(tasks, key=audio_s, reverse=True)
+    by_name: dict[str, Path] = {}
+    for folder in (path.resolve() for path in task_paths(paths)):
+        if by_name.setdefault(folder.name, folder) != folder:
+            raise UserError(f"{folder} has the name of {by_name[folder.name]}: rename one, or run them apart")
+    missing = sorted(set(names or ()) - set(by_name))
+    if missing:
+        raise UserError(f"no task {', '.join(missing)}: there are {', '.join(sorted(by_name))}")
+    return [by_name[name] for name in dict.fromkeys(names or by_name)]
 
 
-def unready(tasks: Iterable[TaskFolder], sample_rate: int) -> Iterator[tuple[TaskFolder, str]]:
-    """Tasks that would fail for lack of audio at the module's sample rate, and what to do."""
-    for task in tasks:
-        if sample_rate not in task.sample_rates:
-            have = ", ".join(map(str, task.sample_rates)) or "none"
-            yield (
-                task,
-                (
-                    f"no audio at {sample_rate} Hz, the module's rate (there: {have}); make it with\n"
-                    f"python -m eval_tasks resample {task.path} --sample-rate {sample_rate}"
-                ),
-            )
-        elif missing := task.missing_audio(sample_rate):
-            named = ", ".join(str(path) for path in missing[:3])
-            yield (
-                task,
-                f"{len(missing)} clips are missing, among them {named}; see `python -m eval_tasks check`",
-            )
+def audio_s(folder: Path) -> float:
+    """Seconds of audio in a sound task folder, about: the longest task begins first."""
+    task = TaskFolder.open(folder)
+    return (task.sample_duration_s or 10.0) * sum(len(task.split(split)) for split in task.splits)
+
+
+def find_problems(folders: Iterable[Path], info: Mapping[str, Any]) -> dict[Path, str]:
+    """Folders that would break a run, and why, told file by file (the first few)."""
+    found = {}
+    for folder in folders:
+        problems = list(map(str, check_tasks([folder], info["sample_rate"], quick=True)))
+        if problems:
+            more = [f"and {len(problems) - 5} more; see `python -m eval_tasks check {folder}`"]
+            found[folder] = "\n".join(problems[:5] + (more if len(problems) > 5 else []))
+    return found
 
 
 def run_tasks(
@@ -305,7 +296,8 @@ def run_tasks(
         one result for each task, in the order in which they ended; failed tasks among them.
 
     Raises:
-        UserError: no such task, a module that cannot be loaded, or results of another model.
+        UserError: no such task, a module that cannot be loaded, too little disk, or results of another
+            model in the way.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the processes have ended.
     """
     if grid not in harness.GRIDS or changed not in CHANGED:
@@ -313,7 +305,7 @@ def run_tasks(
     if jobs < 1:
         raise UserError(f"jobs={jobs}: expected 1 or more")
     paths = [tasks_dir] if isinstance(tasks_dir, (str, Path)) else list(tasks_dir)
-    chosen = chosen_tasks(paths, tasks)
+    chosen = chosen_folders(paths, tasks)
     info = ask(module, model, model_options)
     if info["gpu_problem"] and gpus is None:
         gpus = [""]  # the processors are slower, and work
@@ -327,11 +319,17 @@ def run_tasks(
         if on_result:
             on_result(result)
 
-    problems = {task.name: problem for task, problem in unready(chosen, info["sample_rate"])}
+    done = ModelFolder(model_dir).embeddings()
+    new = [folder for folder in chosen if folder.name not in done]
+    problems = find_problems(new, info)
+    sound = [folder for folder in chosen if folder not in problems]
+    size = max(info["scene_embedding_size"], info["timestamp_embedding_size"])
+    needed_bytes = sum(embedding_bytes(TaskFolder.open(folder), size) for folder in sound if folder in new)
+    require_space(model_dir, needed_bytes, f"embeddings of {module}")
     threads = threads or harness.default_threads(jobs)
     todo = [
         TaskJob(
-            task_path=task.path.absolute(),
+            task_path=folder,
             model_dir=model_dir,
             module=module,
             model=str(Path(model).absolute()) if model else "",
@@ -342,14 +340,14 @@ def run_tasks(
             threads=threads,
             gpu=gpus[number % len(gpus)] if gpus else None,
         )
-        for number, task in enumerate(task for task in chosen if task.name not in problems)
+        for number, folder in enumerate(sorted(sound, key=audio_s, reverse=True))
     ]
     start = time.monotonic()
     with harness.children_end_with_us():
         if on_start:
             on_start(todo)
-        for task, problem in problems.items():
-            add(TaskResult(task, model_dir.name, "failed", error=problem))
+        for folder, problem in problems.items():
+            add(TaskResult(folder.name, model_dir.name, "failed", error=problem))
         parallel = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator_unordered")
         for result in parallel(joblib.delayed(run_task)(job) for job in todo):
             add(result)

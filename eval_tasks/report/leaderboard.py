@@ -1,0 +1,65 @@
+"""What the public HEAR leaderboard says of each task, in a few numbers.
+
+``leaderboard.csv`` beside this file is derived from the leaderboard's own table
+(https://hearbenchmark.com/hear-leaderboard.html, its "download" link) by
+``python -m eval_tasks.report.leaderboard TABLE.csv``: best, its system, median, and a few named systems.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import pandas as pd
+
+from eval_tasks.registry import HearTask, hear_tasks
+from eval_tasks.task_folder import TaskFolder
+
+NAMED = ("Kuroyanagi hearline", "CREPE", "OpenL3", "wav2vec2", "CVSSP PANNS", "CP-JKU PaSST base")
+SIZE_TOLERANCE = 0.01  # a stand-in of a published task's name is told by its size
+
+
+def derive(table: pd.DataFrame) -> pd.DataFrame:
+    """The leaderboard's table (a row a system, a column a task) to a row a task."""
+    scores = table.set_index("Model").drop(columns=["URL", "Submission Date"]).astype(float)
+    derived = pd.DataFrame(
+        {
+            "systems": scores.count(),
+            "best": scores.max(),
+            "best_system": scores.idxmax(),
+            "median": scores.median(),
+            **{name: scores.loc[name] for name in NAMED},
+        }
+    )
+    return derived.rename_axis("task").round(4)
+
+
+@cache
+def leaderboard() -> pd.DataFrame:
+    """A row a column of the leaderboard; see ``derive``."""
+    with resources.files("eval_tasks.report").joinpath("leaderboard.csv").open() as file:
+        return pd.read_csv(file, index_col="task")
+
+
+def published_task(task: TaskFolder) -> HearTask | None:
+    """The HEAR task that this folder is: by name, version, mode, splits and number of clips.
+
+    None for a task of one's own, a stand-in, or a small excerpt of a published one.
+    """
+    for entry in hear_tasks():
+        folders = entry.folders
+        metadata = task.metadata
+        if "-".join(str(metadata[key]) for key in ("task_name", "version", "mode")) not in folders:
+            continue
+        clips = sum(len(task.split(split)) for split in task.splits)
+        if task.name in folders and abs(clips - entry.clips) <= SIZE_TOLERANCE * entry.clips:
+            return entry
+    return None
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m eval_tasks.report.leaderboard TABLE.csv")
+    derive(pd.read_csv(sys.argv[1])).to_csv(Path(__file__).with_name("leaderboard.csv"))
