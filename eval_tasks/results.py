@@ -12,7 +12,6 @@ OUT/<model>/runs.jsonl                             wall times
 
 from __future__ import annotations
 
-import collections
 import io
 import json
 import math
@@ -119,16 +118,21 @@ def probe_scores(files: Iterable[Path]) -> dict[str, Score]:
     return {metric: Score.of([seed[metric] for seed in seeds]) for metric in seeds[0]}
 
 
+PLAIN = {
+    ("collections", "OrderedDict"),
+    ("torch._utils", "_rebuild_tensor_v2"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "scalar"),
+}
+
+
 class _PlainUnpickler(pickle.Unpickler):
-    """Lists, strings and tensors, and nothing that could run code: results may come from others."""
+    """Lists, strings, numbers and tensors, and nothing that could run code: results may come from others."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            from torch._utils import _rebuild_tensor_v2
-
-            return _rebuild_tensor_v2
+        if (module, name) in PLAIN:
+            return super().find_class(module, name)
         if (module, name) == ("torch.storage", "_load_from_bytes"):
             import torch
 

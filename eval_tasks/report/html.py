@@ -1,0 +1,106 @@
+"""The report as one HTML page that needs nothing beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+from eval_tasks.report.table import METRICS, Scores, best_model, shows_references
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #667085; --line: #d9dee7; --page: #ffffff;
+  --card: #f6f8fb; --mark: #1463d8; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --soft: #98a2b3; --line: #333a46;
+  --page: #14181f; --card: #1b212b; --mark: #7db0ff; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2rem 1.5rem 4rem; max-width: 76rem;
+  color: var(--ink); background: var(--page);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+h1 { font-size: 1.9rem; margin: 0 0 .3rem; }
+h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; }
+p, li { max-width: 62rem; }
+.soft, figcaption { color: var(--soft); font-size: .9rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .4rem .8rem; text-align: right; vertical-align: bottom;
+  border-bottom: 1px solid var(--line); }
+th { font-weight: 600; max-width: 11rem; overflow-wrap: anywhere; }
+tbody th { max-width: none; white-space: nowrap; }
+th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
+td.best { font-weight: 700; color: var(--mark); }
+td small { color: var(--soft); font-weight: 400; }
+.reference { color: var(--soft); }
+figure { margin: 1rem 0; padding: 1rem; background: var(--card); border: 1px solid var(--line);
+  border-radius: .6rem; overflow-x: auto; }
+figure svg { display: block; margin: 0 auto; max-width: 100%; height: auto; }
+.pair { display: flex; flex-wrap: wrap; gap: 1rem; } .pair figure { flex: 1 1 24rem; }
+code { font-size: .88em; }
+"""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with what it shows."""
+
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a paragraph, and ready HTML below them."""
+
+    title: str
+    text: str
+    body: str
+
+
+def table(scores: Scores, protocol: str) -> str:
+    references = [name for name in scores.reference_names if shows_references(protocol, name)]
+    head = ["task", "score", *scores.models]
+    cells = [f"<th>{escape(name)}</th>" for name in head]
+    cells += [f'<th class="reference">{escape(name)}</th>' for name in references]
+    lines = [f"<thead><tr>{''.join(cells)}</tr></thead><tbody>"]
+    previous = None
+    for (task, metric), by_model in scores.of(protocol).items():
+        best = best_model(metric, by_model)
+        cells = [f"<th>{escape(task) if task != previous else ''}</th>"]
+        cells.append(f"<td>{escape(METRICS.get(metric, metric))}</td>")
+        previous = task
+        for model in scores.models:
+            text = ""
+            if model in by_model:
+                score = by_model[model]
+                text = f"{score.mean:.3f}"
+                text += f" <small>± {score.deviation:.3f}</small>" if score.count > 1 else ""
+            cells.append(f'<td class="best">{text}</td>' if model == best else f"<td>{text}</td>")
+        values = scores.references[task, metric]
+        for name in references:
+            cells.append(f'<td class="reference">{values[name]:.3f}</td>' if name in values else "<td></td>")
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return f'<div class="scroll"><table>{"".join(lines)}</tbody></table></div>'
+
+
+def plain_table(header: list[str], rows: list[list[str]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def figures(drawings: list[Drawing]) -> str:
+    shown = "".join(
+        f"<figure>{drawing.svg}<figcaption>{escape(drawing.caption)}</figcaption></figure>"
+        for drawing in drawings
+    )
+    return f'<div class="pair">{shown}</div>' if len(drawings) > 1 else shown
+
+
+def page(title: str, subtitle: str, sections: list[Section]) -> str:
+    body = "".join(
+        f"<h2>{escape(section.title)}</h2><p>{escape(section.text)}</p>{section.body}" for section in sections
+    )
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
+        f'<body><h1>{escape(title)}</h1><p class="soft">{escape(subtitle)}</p>{body}</body></html>\n'
+    )

@@ -1,0 +1,199 @@
+"""The figures of a report, each a function from results to a matplotlib figure."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from eval_tasks.report.table import LOW_IS_GOOD, METRICS, Scores
+from eval_tasks.results import unpickle
+
+COLOURS = ("#5b8def", "#f28e2b", "#3fa776", "#d9537a", "#9a6fd0", "#2aa7b8", "#b58b35", "#8a8f98")
+INK = "#123456"  # stands for the page's text colour in SVG, black on white in PNG
+STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "none",
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color"),
+        INK,
+    ),
+}
+SCENE_WINDOW_S = 60.0
+MAX_PANELS = 6
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as an ``<svg>`` element without background, text in the page's own colour."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
+    svg = buffer.getvalue()
+    return re.sub(f"(?i){INK}", "currentColor", svg[svg.index("<svg") :])
+
+
+def to_png(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=110, facecolor="white", bbox_inches="tight")
+
+
+def colour(models: list[str], model: str) -> str:
+    return COLOURS[models.index(model) % len(COLOURS)]
+
+
+def wrapped(task: str) -> str:
+    """A task's name in two lines: what it is, and version and mode."""
+    return task.replace("-", "\n", 1)
+
+
+def bars(scores: Scores, protocol: str) -> Figure:
+    """The main score of each task, a bar a model, chance as a line."""
+    rows = {key: row for key, row in scores.of(protocol).items() if key[1] == scores.main_metric(key[0])}
+    width = 0.8 / len(scores.models)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(max(7.0, 1.9 * len(rows)), 3.6))
+        axes = figure.subplots()
+        for place, (key, row) in enumerate(rows.items()):
+            for number, model in enumerate(scores.models):
+                if model in row:
+                    x = place - 0.4 + (number + 0.5) * width
+                    error = row[model].deviation or None
+                    axes.bar(x, row[model].mean, 0.9 * width, color=colour(scores.models, model), yerr=error,
+                             error_kw={"ecolor": INK, "elinewidth": 1})  # fmt: skip
+            chance = scores.references[key]["chance"]
+            axes.plot([place - 0.42, place + 0.42], [chance, chance], color=INK, lw=1.2, ls=(0, (4, 2)))
+        labels = [f"{wrapped(task)}\n{METRICS.get(metric, metric)}" for task, metric in rows]
+        axes.set_xticks(range(len(rows)), labels)
+        axes.tick_params(axis="x", length=0)
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", alpha=0.25, color=INK)
+        axes.set_axisbelow(True)
+        model_legend(axes, scores.models, Line2D([], [], color=INK, ls=(0, (4, 2)), lw=1.2, label="chance"))
+    return figure
+
+
+def model_legend(axes: Axes, models: list[str], *more: Any) -> None:
+    handles = [Patch(color=colour(models, model), label=model) for model in models]
+    axes.legend(
+        handles=[*handles, *more],
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=min(3, len(handles) + len(more)),
+        frameon=False,
+    )
+
+
+def radar(scores: Scores, protocol: str) -> Figure | None:
+    """The main scores as a polygon a model; None below three tasks, or where low is good."""
+    rows = {
+        task: row
+        for (task, metric), row in scores.of(protocol).items()
+        if metric == scores.main_metric(task) and metric not in LOW_IS_GOOD
+    }
+    if len(rows) < 3:
+        return None
+    angles = np.linspace(0, 2 * np.pi, len(rows), endpoint=False)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 4.6))
+        axes = figure.add_subplot(projection="polar")
+        for model in scores.models:
+            values = [row[model].mean if model in row else np.nan for row in rows.values()]
+            around = [*values, values[0]]
+            axes.plot(
+                [*angles, angles[0]], around, color=colour(scores.models, model), lw=2, marker="o", ms=4
+            )
+            if not np.isnan(values).any():
+                axes.fill([*angles, angles[0]], around, color=colour(scores.models, model), alpha=0.08)
+        axes.set_xticks(angles, [wrapped(task) for task in rows])
+        axes.tick_params(axis="x", pad=14)
+        axes.set_ylim(0, 1)
+        axes.set_yticks([0.2, 0.4, 0.6, 0.8, 1.0])
+        axes.tick_params(axis="y", labelsize=8)
+        axes.grid(alpha=0.25, color=INK)
+        axes.spines["polar"].set_alpha(0.3)
+    return figure
+
+
+def pitch_confusion(scores: Scores, task: str, folders: dict[str, Path]) -> Figure:
+    """Predicted by true pitch, a panel a model, each true pitch's row summing to 1.
+
+    Args:
+        folders: model to its finished predictions of this task.
+    """
+    labels = scores.tasks[task].vocabulary
+    shown = dict(list(folders.items())[-MAX_PANELS:])
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.0 * len(shown) + 0.6, 3.4))
+        panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+        for axes, (model, folder) in zip(panels, shown.items(), strict=True):
+            counts = np.zeros((len(labels), len(labels)))
+            for target, predicted in test_answers(folder):
+                np.add.at(counts, (target, predicted), 1)
+            shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+            axes.imshow(shares, origin="lower", cmap="magma", vmin=0, vmax=1, interpolation="nearest")
+            ticks = np.arange(0, len(labels), 12)
+            axes.set_xticks(ticks, [labels[tick] for tick in ticks], fontsize=8)
+            axes.set_yticks(ticks, [labels[tick] for tick in ticks], fontsize=8)
+            octaves = sum(np.trace(counts, step) for step in range(12, len(labels), 12))
+            octaves += sum(np.trace(counts, -step) for step in range(12, len(labels), 12))
+            axes.set_title(model, fontsize=10)
+            right, wrong = np.trace(counts) / counts.sum(), octaves / counts.sum()
+            axes.set_xlabel(f"predicted MIDI note\nright {right:.1%}, octave off {wrong:.1%}")
+        panels[0].set_ylabel("true MIDI note")
+    return figure
+
+
+def test_answers(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(true, predicted) class of the test clips, for each test split, of a multiclass task."""
+    found = []
+    for file in sorted(folder.glob("*.predictions.pkl")):
+        answers = unpickle(file)
+        found.append((answers["target"].argmax(1).numpy(), answers["prediction"].argmax(1).numpy()))
+    return found
+
+
+def event_scene(scores: Scores, task: str, folders: dict[str, Path]) -> Figure:
+    """One test scene: what sounds (grey) and what each model heard (colour), by kind of event."""
+    answers = {
+        model: unpickle(next(iter(sorted(folder.glob("*.predictions.pkl")))))
+        for model, folder in folders.items()
+    }
+    answers = dict(list(answers.items())[-MAX_PANELS:])
+    truth = next(iter(answers.values()))["target_events"]
+    scene = sorted(truth)[0]
+    labels = scores.tasks[task].vocabulary
+    lane = 0.8 / (len(answers) + 1)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(11, 0.5 + len(labels) * (0.16 + 0.09 * len(answers))))
+        axes = figure.subplots()
+        named = {"truth": (truth[scene], "#8a8f98")}
+        for model, answer in answers.items():
+            named[model] = (answer["predicted_events"].get(scene, []), colour(scores.models, model))
+        for number, (events, paint) in enumerate(named.values()):
+            for event in events:
+                place = labels.index(str(event["label"])) + 0.4 - (number + 0.5) * lane
+                start_s, length_s = event["start"] / 1000, (event["end"] - event["start"]) / 1000
+                axes.barh(place, length_s, 0.85 * lane, left=start_s, color=paint)
+        for boundary in np.arange(0.5, len(labels) - 1):
+            axes.axhline(boundary, color=INK, alpha=0.15, lw=0.8)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(-0.5, len(labels) - 0.5)
+        last_s = max((event["end"] / 1000 for event in truth[scene]), default=SCENE_WINDOW_S)
+        axes.set_xlim(0, min(SCENE_WINDOW_S, last_s + 1))
+        axes.set_xlabel(f"seconds of {scene}")
+        handles = [Patch(color=paint, label=name) for name, (_, paint) in named.items()]
+        axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
+    return figure
