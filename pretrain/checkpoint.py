@@ -15,11 +15,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write beside, flush to disk, rename."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(beside, "wb") as file:
+        with beside.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -27,11 +27,11 @@ def write_atomically(path: Path, data: bytes) -> None:
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Replace the run's checkpoint. ``state`` holds tensors and plain values only."""
     beside = folder / f".{CHECKPOINT}.tmp"
-    with open(beside, "wb") as file:
+    with beside.open("wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(beside, folder / CHECKPOINT)
+    beside.replace(folder / CHECKPOINT)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:

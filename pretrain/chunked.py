@@ -93,7 +93,7 @@ def backward_in_chunks(
     loss.backward()
     assert h.grad is not None
     with running_statistics_kept(encoder):
-        for chunk, state in zip(chunks, states):
+        for chunk, state in zip(chunks, states, strict=True):
             restore_random_state(device, state)
             encoder(log_mel[chunk]).backward(h.grad[chunk])
     return metrics

@@ -82,7 +82,8 @@ def average_over_processes(tensors: Sequence[Tensor]) -> None:
     flat = torch.cat([tensor.flatten() for tensor in tensors])
     dist.all_reduce(flat)
     flat /= process_count()
-    for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors])):
+    means = flat.split([tensor.numel() for tensor in tensors])
+    for tensor, mean in zip(tensors, means, strict=True):
         tensor.copy_(mean.view_as(tensor))
 
 

@@ -36,14 +36,14 @@ def plot_runs(folders: list[Path], out: Path) -> None:
     logs = {folder.resolve().name: read_log(folder) for folder in folders}
     for name, records in logs.items():
         if not any(record["phase"] == "train" for record in records):
-            raise ValueError(f"the log of {name} is empty: wait for its first {'log_every'} steps")
+            raise ValueError(f"the log of {name} is empty: wait for its first log_every steps")
     panels = [p for p in PANELS if any(p in record for records in logs.values() for record in records)]
     columns = 3
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(13, 3 * rows), squeeze=False, layout="constrained")
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    for axis, panel in zip(axes.flat, panels):
+    for axis, panel in zip(axes.flat, panels, strict=False):
         axis.set_title(panel.replace("_", " "))
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
@@ -53,9 +53,9 @@ def plot_runs(folders: list[Path], out: Path) -> None:
             for phase, style in (("train", "-"), ("validation", "o")):
                 points = [(r["step"], r[panel]) for r in records if r["phase"] == phase and panel in r]
                 if points:
-                    axis.plot(
-                        *zip(*points), style, color=f"C{number}", markersize=4, label=f"{name}, {phase}"
-                    )
+                    steps, values = zip(*points, strict=True)
+                    label = f"{name}, {phase}"
+                    axis.plot(steps, values, style, color=f"C{number}", markersize=4, label=label)
     axes.flat[0].legend()
     figure.savefig(out, dpi=110)
     plt.close(figure)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def prefetched(items: Iterator[Item], ahead: int) -> Iterator[Item]:
+def prefetched(items: Iterator[Item], ahead: int) -> Generator[Item, None, None]:
     """The same items in the same order; up to ``ahead`` of them are made before they are asked for.
 
     An error of the iterator is raised where its item would have come. The thread ends when the

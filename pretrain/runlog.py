@@ -65,7 +65,7 @@ class RunLog:
         path = folder / LOG
         kept = [r for r in read_log(folder) if r["step"] <= step] if step and path.is_file() else []
         write_atomically(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
-        self._file = open(path, "a", encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
         self._board = open_board(folder, step + 1)
         self._bar = tqdm(total=100, unit="%", disable=None, bar_format="{percentage:3.0f}%|{bar}| {postfix}")
 

@@ -26,7 +26,7 @@ import math
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import yaml
@@ -86,10 +86,11 @@ def train(settings: Settings, source: Any, folder: Path, resume: bool = False) -
         raise ValueError(f"batch_size={settings.batch_size} does not split evenly over {processes} processes")
 
     torch.manual_seed(settings.seed)
-    learner = Learner(settings).to(device).train()
-    copy_from_first(learner)
+    learner = Learner(settings)
     if device.type == "cuda" and processes > 1:
-        learner = nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+        learner.encoder = nn.SyncBatchNorm.convert_sync_batchnorm(learner.encoder)
+    learner.to(device).train()
+    copy_from_first(learner)
     views = Views(settings.model, settings.pitch_shift).to(device)
     optimizer = make_optimizer(learner, settings)
     average = make_average(learner, settings.ema_decay)
@@ -183,7 +184,7 @@ def train(settings: Settings, source: Any, folder: Path, resume: bool = False) -
                     log.show(step, budget.progress(step, recent["elapsed_s"]), left_s, recent)
             if settings.validate_every and step % settings.validate_every == 0:
                 judged = learner if average is None else average.module
-                values = validate(judged, views, source, settings, device)
+                values = validate(cast(Learner, judged), views, source, settings, device)
                 if log is not None and values:
                     log.write("validation", step, values)
                 logged = time.monotonic()

@@ -1,0 +1,62 @@
+"""Two gloo processes compute what one does."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+HERE = Path(__file__).resolve().parent
+SCRIPT = HERE / "two_processes.py"
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> list[dict]:
+    """What each of two processes computed."""
+    out = tmp_path_factory.mktemp("two")
+    root = str(HERE.parent.parent)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": root}
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launcher, str(SCRIPT), str(out)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return [torch.load(out / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("two_processes", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("similarity", ["bilinear", "cosine"])
+def test_gradient_of_two_processes_is_that_of_one(found, script, similarity):
+    learner = script.make_learner(0, similarity)
+    expected = script.gradients(learner, slice(0, script.CLIPS), chunk_segments=0)
+    assert max(gradient.abs().max() for gradient in expected.values()) > 1e-3
+    for rank in (0, 1):
+        gradients = found[rank][similarity]
+        assert gradients.keys() == expected.keys()
+        for name in expected:
+            scale = expected[name].abs().max().item()
+            close = torch.allclose(gradients[name], expected[name], rtol=1e-7, atol=1e-9 * scale + 1e-14)
+            assert close, name
+
+
+def test_running_statistics_are_averaged(found):
+    assert [float(f["running_mean"]) for f in found] == [0.5, 0.5]
+
+
+def test_rows_are_gathered_in_order_of_rank(found):
+    for f in found:
+        assert f["gathered"].flatten().tolist() == [0, 0, 1, 1]
+
+
+def test_processes_agree(found):
+    assert [f["largest"] for f in found] == [[2.0, 5.0]] * 2

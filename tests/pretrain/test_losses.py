@@ -1,0 +1,243 @@
+"""Each loss against a slow loop written from its equation."""
+
+import math
+
+import pytest
+import torch
+
+from pretrain.heads import Representations
+from pretrain.losses import (
+    BilinearSimilarity,
+    CosineSimilarity,
+    MultipleSamplingLoss,
+    clip_accuracy,
+    clip_loss,
+    cross_view_loss,
+    frame_loss,
+    pitch_error_semitones,
+    pitch_loss,
+    pitch_target,
+)
+
+SIZES = [(2, 1, 3), (3, 3, 4), (5, 4, 2)]  # batch, frames, d
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def make(kind: str, dim: int) -> torch.nn.Module:
+    if kind == "cosine":
+        return CosineSimilarity(0.2)
+    similarity = BilinearSimilarity(dim).double()
+    similarity.weight.data = random(dim, dim, seed=9)
+    return similarity
+
+
+def slow_similarity(similarity: torch.nn.Module, a: torch.Tensor, b: torch.Tensor) -> float:
+    """Equations 1 and 3, or 8, for two vectors, term by term."""
+    a, b = a.tolist(), b.tolist()
+    if isinstance(similarity, CosineSimilarity):
+        dot = sum(x * y for x, y in zip(a, b, strict=True))
+        return dot / math.sqrt(sum(x * x for x in a)) / math.sqrt(sum(y * y for y in b)) / 0.2
+    w = similarity.weight.tolist()
+    return sum(a[i] * w[i][j] * b[j] for i in range(len(a)) for j in range(len(b)))
+
+
+def slow_clip(similarity, anchors, candidates, first: int = 0) -> float:
+    """Equation 2; the positive of anchor n is candidate first + n."""
+    total = 0.0
+    for n, anchor in enumerate(anchors):
+        scores = [slow_similarity(similarity, anchor, candidate) for candidate in candidates]
+        total -= math.log(math.exp(scores[first + n]) / sum(math.exp(s) for s in scores))
+    return total / len(anchors)
+
+
+def slow_frame(similarity, segments, m: int) -> float:
+    """Equation 4, and the mean over t."""
+    total = 0.0
+    for segment in segments:
+        frames = len(segment)
+        for t in range(frames):
+            scores = [slow_similarity(similarity, segment[t], segment[i]) for i in range(frames)]
+            near = [t + tau for tau in range(-m, m + 1) if 0 <= t + tau < frames]
+            share = sum(math.exp(scores[i]) for i in near) / sum(math.exp(s) for s in scores)
+            total -= math.log(share) / len(near) / frames
+    return total / len(segments)
+
+
+def slow_pitch(pitch, shifted, shift) -> float:
+    errors = [
+        (float(shifted[n, t]) - float(pitch[n, t]) - float(shift[n])) ** 2
+        for n in range(len(pitch))
+        for t in range(pitch.shape[1])
+    ]
+    return sum(errors) / len(errors)
+
+
+def slow_cross_view(similarity, x, shifted, other_segments: bool) -> float:
+    total = 0.0
+    for n in range(len(x)):
+        for t in range(x.shape[1]):
+            own = math.exp(slow_similarity(similarity, x[n, t], shifted[n, t]))
+            segments = range(len(x)) if other_segments else [n]
+            every = sum(
+                math.exp(slow_similarity(similarity, x[n, t], shifted[k, i]))
+                for k in segments
+                for i in range(x.shape[1])
+            )
+            total -= math.log(own / every)
+    return total / x.shape[0] / x.shape[1]
+
+
+@pytest.mark.parametrize("kind", ["bilinear", "cosine"])
+@pytest.mark.parametrize("batch, frames, dim", SIZES)
+def test_similarity(kind, batch, frames, dim):
+    similarity, a, b = make(kind, dim), random(batch, frames, dim), random(batch, 2, dim, seed=1)
+    scores = similarity(a, b)
+    assert scores.shape == (batch, frames, 2)
+    for n in range(batch):
+        for t in range(frames):
+            for i in range(2):
+                expected = slow_similarity(similarity, a[n, t], b[n, i])
+                assert scores[n, t, i].item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_bilinear_similarity_is_not_symmetric():
+    similarity, a, b = make("bilinear", 4), random(3, 4), random(3, 4, seed=1)
+    assert not torch.allclose(similarity(a, b), similarity(b, a).T)
+
+
+@pytest.mark.parametrize("kind", ["bilinear", "cosine"])
+@pytest.mark.parametrize("batch, frames, dim", SIZES)
+@pytest.mark.parametrize("gathered", [False, True])
+def test_clip_loss(kind, batch, frames, dim, gathered):
+    similarity, anchors = make(kind, dim), random(batch, dim)
+    first = batch if gathered else 0  # this process is the second of three
+    candidates = random(3 * batch if gathered else batch, dim, seed=1)
+    loss = clip_loss(similarity(anchors, candidates), first + torch.arange(batch))
+    assert loss.item() == pytest.approx(slow_clip(similarity, anchors, candidates, first), rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["bilinear", "cosine"])
+@pytest.mark.parametrize("batch, frames, dim", SIZES)
+@pytest.mark.parametrize("m", [0, 1, 2])
+def test_frame_loss(kind, batch, frames, dim, m):
+    similarity, z = make(kind, dim), random(batch, frames, dim)
+    if m > frames / 2:
+        with pytest.raises(ValueError, match="expected 0 to"):
+            frame_loss(similarity(z, z), m)
+        return
+    loss = frame_loss(similarity(z, z), m)
+    assert loss.item() == pytest.approx(slow_frame(similarity, z, m), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("batch, frames, dim", SIZES)
+def test_pitch_loss(batch, frames, dim):
+    pitch, shifted, shift = random(batch, frames), random(batch, frames, seed=1), random(batch, seed=2)
+    assert pitch_loss(pitch, shifted, shift).item() == pytest.approx(slow_pitch(pitch, shifted, shift))
+
+
+@pytest.mark.parametrize("kind", ["bilinear", "cosine"])
+@pytest.mark.parametrize("batch, frames, dim", SIZES)
+@pytest.mark.parametrize("other_segments", [False, True])
+def test_cross_view_loss(kind, batch, frames, dim, other_segments):
+    similarity, x, shifted = make(kind, dim), random(batch, frames, dim), random(batch, frames, dim, seed=1)
+    expected = slow_cross_view(similarity, x, shifted, other_segments)
+    loss = cross_view_loss(similarity, x, shifted, other_segments)
+    assert loss.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_pitch_targets():
+    ratio = torch.tensor([0.5, 1.0, 2.0, 2 ** (1 / 12)], dtype=torch.float64)
+    assert pitch_target(ratio, "semitones").tolist() == pytest.approx([-12, 0, 12, 1])
+    assert pitch_target(ratio, "log2").tolist() == pytest.approx([-1, 0, 1, 1 / 12])
+    assert pitch_target(ratio, "ratio").tolist() == ratio.tolist()
+    with pytest.raises(ValueError, match="semitones, log2, ratio"):
+        pitch_target(ratio, "cents")
+
+
+@pytest.mark.parametrize("target", ["semitones", "log2", "ratio"])
+def test_pitch_error_is_in_semitones_whatever_the_target(target):
+    ratio = torch.tensor([0.8, 1.2], dtype=torch.float64)
+    pitch = random(2, 3)
+    exact = pitch + pitch_target(ratio, target)[:, None]
+    off = pitch + pitch_target(ratio * 2 ** (3 / 12), target)[:, None]
+    assert pitch_error_semitones(pitch, exact, ratio, target).item() == pytest.approx(0, abs=1e-9)
+    assert pitch_error_semitones(pitch, off, ratio, target).item() == pytest.approx(3)
+
+
+def test_clip_accuracy_counts_a_tie_as_a_miss():
+    positive = torch.arange(4)
+    assert clip_accuracy(torch.eye(4), positive).item() == 1
+    assert clip_accuracy(torch.zeros(4, 4), positive).item() == 0
+    assert clip_accuracy(torch.eye(4).roll(1, 0), positive).item() == 0
+
+
+def representations(batch: int, frames: int, dim: int) -> list[Representations]:
+    return [
+        Representations(
+            random(batch, dim, seed=s),
+            random(batch, frames, dim, seed=s + 10),
+            random(batch, frames, seed=s + 20),
+        )
+        for s in range(3)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["bilinear", "cosine"])
+@pytest.mark.parametrize("alpha, beta, gamma", [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0.5, 2, 0.3)])
+def test_total(kind, alpha, beta, gamma):
+    x, positive, shifted = views = representations(4, 3, 5)
+    ratio = torch.tensor([0.8, 0.9, 1.1, 1.2], dtype=torch.float64)
+    total = MultipleSamplingLoss(5, kind, alpha=alpha, beta=beta, gamma=gamma, frame_neighbors=1).double()
+    loss, parts = total(views, ratio)
+    expected = slow_clip(total.clip_similarity, x.clip, positive.clip)
+    # Equation 5: the mean over the three views.
+    expected += alpha * sum(slow_frame(total.frame_similarity, view.frame, 1) for view in views) / 3
+    expected += beta * slow_pitch(x.pitch, shifted.pitch, 12 * torch.log2(ratio))
+    expected += gamma * slow_cross_view(total.frame_similarity, x.frame, shifted.frame, False)
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+    assert ("frame" in parts, "pitch" in parts, "cross_view" in parts) == (alpha > 0, beta > 0, gamma > 0)
+
+
+def test_cola_needs_no_shifted_view_and_the_pitch_loss_does():
+    views = representations(3, 3, 4)[:2]
+    MultipleSamplingLoss(4, alpha=0, beta=0).double()(views)
+    with pytest.raises(ValueError, match="x-hat"):
+        MultipleSamplingLoss(4, alpha=0, beta=1).double()(views)
+
+
+@pytest.mark.parametrize("kind", ["bilinear", "cosine"])
+def test_gradients(kind):
+    ratio = torch.tensor([0.8, 0.95, 1.2], dtype=torch.float64)
+    total = MultipleSamplingLoss(
+        3, kind, alpha=0.7, beta=0.3, gamma=0.2, frame_neighbors=1, cross_view_other_segments=True
+    ).double()
+    weights = [parameter.detach().clone().requires_grad_() for parameter in total.parameters()]
+    names = [name for name, _ in total.named_parameters()]
+    views = representations(3, 3, 3)
+    tensors = [t.requires_grad_() for view in views for t in (view.clip, view.frame, view.pitch)]
+
+    def loss(*inputs):
+        parts, given = inputs[:9], dict(zip(names, inputs[9:], strict=True))
+        rebuilt = [Representations(*parts[i : i + 3]) for i in (0, 3, 6)]
+        return torch.func.functional_call(total, given, (rebuilt, ratio))[0]
+
+    assert torch.autograd.gradcheck(loss, (*tensors, *weights))
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: clip_loss(random(3, 3, 3), torch.arange(3)), "anchors, candidates"),
+        (lambda: frame_loss(random(3, 2, 4)), "batch, frames, frames"),
+        (lambda: pitch_loss(random(3, 2), random(3, 3), random(3)), "batch, frames"),
+        (lambda: cross_view_loss(CosineSimilarity(), random(3, 2, 4), random(3, 3, 4)), "batch, frames, d"),
+        (lambda: CosineSimilarity(0), "temperature"),
+        (lambda: MultipleSamplingLoss(3, "euclidean"), "bilinear"),
+    ],
+)
+def test_wrong_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
