@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -80,8 +79,7 @@ def export_onnx(encoder: Encoder, path: str | Path) -> float:
         ) from error
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         _write(encoder, beside)
         difference = _largest_difference(encoder, beside)
@@ -90,14 +88,13 @@ def export_onnx(encoder: Encoder, path: str | Path) -> float:
                 f"the exported graph differs from torch by {difference:g}, more than {TOLERANCE:g}: "
                 "use backend='torch', and report the versions of torch and onnxruntime"
             )
-        os.chmod(beside, 0o644)  # mkstemp's are private
-        os.replace(beside, path)
+        beside.replace(path)
     finally:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
     return difference
 
 
-def _write(encoder: Encoder, path: str) -> None:
+def _write(encoder: Encoder, path: Path) -> None:
     config = encoder.config
     example = torch.zeros(2, config.n_mels, config.segment_frames)
     with warnings.catch_warnings():
@@ -107,7 +104,7 @@ def _write(encoder: Encoder, path: str) -> None:
         torch.onnx.export(
             encoder,
             (example,),
-            path,
+            str(path),
             dynamo=False,
             opset_version=OPSET,
             input_names=["log_mel"],
@@ -116,10 +113,10 @@ def _write(encoder: Encoder, path: str) -> None:
         )
 
 
-def _largest_difference(encoder: Encoder, path: str) -> float:
+def _largest_difference(encoder: Encoder, path: Path) -> float:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     config = encoder.config
     generator = torch.Generator().manual_seed(0)
     worst = 0.0

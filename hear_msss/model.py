@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hear_msss import windows
-from hear_msss.encoder import Encoder
+from hear_msss.backend import OnnxEncoder, fold_batch_norm
+from hear_msss.encoder import TIME_STRIDE, Encoder
 from hear_msss.frontend import FrontEnd
 from hear_msss.options import SCENES, TIMESTAMPS, Options
 
@@ -18,7 +19,7 @@ BLOCK_FRAMES = 4096  # frames of which the full power spectrum is held at once, 
 
 
 class MSSS(nn.Module):
-    """A frozen encoder with the attributes that the HEAR API asks for.
+    """A frozen copy of an encoder, with the attributes that the HEAR API asks for.
 
     A clip's log-mel is computed once and windows of 96 frames are cut from it; windows of all clips go
     through the encoder ``chunk_size`` at a time, so memory beyond input, log-mel and output does not
@@ -31,15 +32,22 @@ class MSSS(nn.Module):
 
     def __init__(self, encoder: Encoder, options: Options | None = None) -> None:
         super().__init__()
-        self.encoder = encoder
         self.config = encoder.config
         self.options = options = options or Options()
+        self.encoder = fold_batch_norm(encoder)
+        self.onnx = OnnxEncoder(self.encoder) if options.backend == "onnxruntime" else None
         self.front_end = FrontEnd(encoder.config)
         self.hop_frames = windows.hop_frames(options.hop_ms, encoder.config)
         self.sample_rate = encoder.config.sample_rate
         self.scene_embedding_size = encoder.config.embedding_dim * SCENES[options.scene]
         self.timestamp_embedding_size = encoder.config.embedding_dim * TIMESTAMPS[options.timestamp]
+        if options.timestamp == "dense":
+            windows.dense_step(self.hop_frames, encoder.config)  # refuses a hop that does not fit
         self.eval()
+
+    def encode(self, segments: Tensor) -> Tensor:
+        """Log-mel segments ``(batch, n_mels, segment_frames)`` to h, ``(batch, T', 512)``."""
+        return self.encoder(segments) if self.onnx is None else self.onnx(segments)
 
     def log_mel(self, audio: Tensor) -> Tensor:
         """``(sounds, samples)`` to ``(sounds, n_mels, frames)``, with bounded memory beside the result."""
@@ -72,7 +80,7 @@ class MSSS(nn.Module):
             )
             sound = torch.div(number, count, rounding_mode="floor")
             segments = cut[sound, :, first_frames[number % count]]
-            result[number] = pool(self.encoder(segments))
+            result[number] = pool(self.encode(segments))
         return result.view(sounds, count, size)
 
     def timestamp_embeddings(self, audio: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,15 +88,46 @@ class MSSS(nn.Module):
 
         Times are float64, ``(sounds, timestamps)``: 0, hop, 2 hop ... up to the end of the clip.
         """
-        samples, hop, config = audio.shape[1], self.hop_frames, self.config
-        log_mel = self.log_mel(F.pad(audio, windows.timestamp_margins(samples, hop, config)))
-        count = windows.timestamp_count(samples, hop, config)
-        size = self.timestamp_embedding_size
-        embeddings = self._pool_windows(log_mel, np.arange(count) * hop, self._pool_timestamp, size)
-        times = torch.from_numpy(windows.timestamps_ms(0, count, hop, config))
+        samples = audio.shape[1]
+        count = windows.timestamp_count(samples, self.hop_frames, self.config)
+        begin, end = self.timestamp_span(0, count)
+        embeddings = self.embed_timestamps(F.pad(audio, (-begin, end - samples)), 0, count)
+        times = torch.from_numpy(windows.timestamps_ms(0, count, self.hop_frames, self.config))
         if audio.device.type == "mps":  # which knows no float64
             times = times.float()
         return embeddings, times.to(audio.device).expand(audio.shape[0], -1).clone()
+
+    @property
+    def timestamp_group(self) -> int:
+        """Timestamps that belong together: parts of a clip begin at multiples of it."""
+        dense = self.options.timestamp == "dense"
+        return windows.dense_group(self.hop_frames, self.config) if dense else 1
+
+    def _timestamp_windows(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray | None]:
+        if self.options.timestamp == "dense":
+            return windows.dense_windows(first, last, self.hop_frames, self.config)
+        return np.arange(first, last), None
+
+    def timestamp_span(self, first: int, last: int) -> tuple[int, int]:
+        """Samples ``[begin, end)`` that timestamps ``first`` to ``last - 1`` see; zeros outside the clip."""
+        return windows.samples_around(self._timestamp_windows(first, last)[0], self.hop_frames, self.config)
+
+    def embed_timestamps(self, audio: Tensor, first: int, last: int) -> Tensor:
+        """Embeddings ``(sounds, last - first, size)`` of some of a clip's timestamps.
+
+        Args:
+            audio: ``(sounds, end - begin)``, exactly the samples of :meth:`timestamp_span`.
+            first, last: numbers of timestamps, ``first`` a multiple of :attr:`timestamp_group`.
+        """
+        centres, picks = self._timestamp_windows(first, last)
+        starts = (centres - centres[0]) * self.hop_frames
+        log_mel = self.log_mel(audio)
+        if picks is None:
+            return self._pool_windows(log_mel, starts, self._pool_timestamp, self.timestamp_embedding_size)
+        dim = self.config.embedding_dim
+        size = dim * self.config.segment_frames // TIME_STRIDE
+        frames = self._pool_windows(log_mel, starts, lambda h: h.flatten(1), size)
+        return frames.view(audio.shape[0], -1, dim)[:, torch.from_numpy(picks).to(audio.device)]
 
     def _pool_timestamp(self, h: Tensor) -> Tensor:
         middle, mean = h[:, h.shape[1] // 2], h.mean(dim=1)
@@ -97,13 +136,21 @@ class MSSS(nn.Module):
 
     def scene_embeddings(self, audio: Tensor) -> Tensor:
         """``(sounds, samples)`` to one embedding a clip, ``(sounds, size)``."""
-        log_mel = self.log_mel(F.pad(audio, windows.scene_margins(audio.shape[1], self.config)))
-        starts = windows.scene_starts(log_mel.shape[2], self.config)
-        pooled = self._pool_windows(log_mel, starts, self._pool_scene, self.scene_embedding_size)
-        dim = self.config.embedding_dim
+        padded = F.pad(audio, windows.scene_margins(audio.shape[1], self.config))
+        starts = windows.scene_starts(self.config.frames(padded.shape[1]), self.config)
+        pooled = self.embed_scene_windows(padded, starts)
+        return self.join_scene(pooled.mean(dim=1), pooled.amax(dim=1))
+
+    def embed_scene_windows(self, audio: Tensor, starts: np.ndarray) -> Tensor:
+        """The windows of ``(sounds, samples)`` that begin at frames ``starts``: ``(sounds, windows, size)``."""
+        return self._pool_windows(self.log_mel(audio), starts, self._pool_scene, self.scene_embedding_size)
+
+    def join_scene(self, mean: Tensor, largest: Tensor) -> Tensor:
+        """Mean and maximum over a clip's windows, ``(sounds, size)`` each, to its scene embedding."""
         if self.options.scene == "mean":
-            return pooled.mean(dim=1)
-        return torch.cat([pooled[..., :dim].mean(dim=1), pooled[..., dim:].amax(dim=1)], dim=-1)
+            return mean
+        dim = self.config.embedding_dim
+        return torch.cat([mean[..., :dim], largest[..., dim:]], dim=-1)
 
     def _pool_scene(self, h: Tensor) -> Tensor:
         parts = {"mean": [h.mean(dim=1)], "mean_max": [h.mean(dim=1), h.amax(dim=1)]}
