@@ -24,6 +24,8 @@ from typing import Any
 
 from eval_tasks.errors import UserError
 
+# What must be equal for two runs to be of the same model.
+IDENTITY = ("module", "model_options", "model_sha256", "module_sha256")
 SCORES = "test.predicted-scores.json"
 
 

@@ -33,11 +33,10 @@ from eval_tasks.check import check_tasks, embedding_bytes
 from eval_tasks.describe import ask
 from eval_tasks.errors import UserError
 from eval_tasks.files import require_space, write_json
-from eval_tasks.results import ModelFolder, Score, heareval_scores
+from eval_tasks.results import IDENTITY, ModelFolder, Score, heareval_scores
 from eval_tasks.task_folder import TaskFolder, task_paths
 
 CHANGED = ("refuse", "keep", "redo")
-IDENTITY = ("module", "model_options", "model_sha256", "module_sha256")
 
 
 @dataclass(frozen=True)

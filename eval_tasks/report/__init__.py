@@ -18,7 +18,7 @@ from pathlib import Path
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_text
 from eval_tasks.report import html
-from eval_tasks.report.table import Scores, gather, markdown_table
+from eval_tasks.report.table import Scores, display_names, gather, markdown_table
 from eval_tasks.results import ModelFolder, find_models
 
 CHANCE = (
@@ -62,7 +62,7 @@ def write_report(models: Sequence[ModelFolder], out: Path, title: str = "HEAR ev
         raise UserError(
             "no finished predictions or probes in these folders: `python -m eval_tasks run` first"
         )
-    folders = dict(zip(gathered_names(models), models, strict=True))
+    folders = dict(zip(display_names(models), models, strict=True))
     out.mkdir(parents=True, exist_ok=True)
     (out / "figures").mkdir(exist_ok=True)
     sections, markdown = [], [f"# {title}\n", *subtitle(scores, "\n")]
@@ -103,12 +103,6 @@ def write_report(models: Sequence[ModelFolder], out: Path, title: str = "HEAR ev
     write_text(out / "report.md", "".join(markdown))
     write_text(out / "report.html", html.page(title, " ".join(subtitle(scores, "")), sections))
     return out / "report.html"
-
-
-def gathered_names(models: Sequence[ModelFolder]) -> list[str]:
-    """Names as ``gather`` gives them."""
-    short = [model.name for model in models]
-    return short if len(set(short)) == len(short) else [f"{m.path.parent.name}/{m.name}" for m in models]
 
 
 def subtitle(scores: Scores, end: str) -> list[str]:

@@ -63,7 +63,7 @@ def bars(scores: Scores, protocol: str) -> Figure:
     rows = {key: row for key, row in scores.of(protocol).items() if key[1] == scores.main_metric(key[0])}
     width = 0.8 / len(scores.models)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(7.0, 1.9 * len(rows)), 3.6))
+        figure = Figure(figsize=(max(6.0, 1.5 * len(rows)), 4.4))
         axes = figure.subplots()
         for place, (key, row) in enumerate(rows.items()):
             for number, model in enumerate(scores.models):

@@ -98,11 +98,17 @@ def _rows(rows: pd.DataFrame) -> list[_Row]:
     return [_Row(*values) for values in zip(*(rows[column].tolist() for column in columns), strict=True)]
 
 
+def display_names(models: Sequence[ModelFolder]) -> list[str]:
+    """Folder names, without the baselines' package; two models of one name with the folder they lie in."""
+    short = [model.name.removeprefix(FLOOR_MODULES) for model in models]
+    if len(set(short)) == len(short):
+        return short
+    return [f"{model.path.parent.name}/{name}" for model, name in zip(models, short, strict=True)]
+
+
 def gather(models: Sequence[ModelFolder]) -> Scores:
-    """Read all scores of these models. Two models of one name are told apart by their folder."""
-    named = {model.name: model for model in models}
-    if len(named) < len(models):
-        named = {f"{model.path.parent.name}/{model.name}": model for model in models}
+    """Read all scores of these models."""
+    named = dict(zip(display_names(models), models, strict=True))
     rows, tasks = [], {}
     for name, model in named.items():
         tasks.update({task: TaskFolder.open(folder) for task, folder in model.embeddings().items()})
