@@ -12,7 +12,6 @@ command goes on from there. Clips are converted in parallel processes.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import joblib
@@ -20,12 +19,10 @@ import soundfile
 import soxr
 from tqdm import tqdm
 
+from eval_tasks.audio import write_audio
 from eval_tasks.errors import UserError
 from eval_tasks.files import beside, remove_leftovers, require_space
 from eval_tasks.task_folder import TaskFolder, find_tasks
-
-# Containers whose coding loses something: written again at the best quality that they have.
-LOSSY_FORMATS = ("OGG", "MP3")
 
 
 def expected_frames(frames: int, from_rate: int, to_rate: int) -> int:
@@ -48,16 +45,8 @@ def resample_clip(source: Path, target: Path, sample_rate: int) -> str | None:
                 return None
         audio, rate = soundfile.read(source, dtype="float32")
         converted = soxr.resample(audio, rate, sample_rate, quality="HQ")
-        quality = 0.0 if info.format in LOSSY_FORMATS else None
         with beside(target) as temporary:
-            soundfile.write(
-                temporary,
-                converted,
-                sample_rate,
-                format=info.format,
-                subtype=info.subtype,
-                compression_level=quality,
-            )
+            write_audio(temporary, converted, sample_rate, info.format, info.subtype)
             written = soundfile.info(temporary).frames
             if abs(written - frames) > 1:
                 return f"{source}: {written} frames at {sample_rate} Hz, expected {frames} within 1"
@@ -124,7 +113,7 @@ def resample_task(
         listed = "\n  ".join(problems)
         raise UserError(f"{task.name}: {len(problems)} clips could not be resampled:\n  {listed}")
     remove_leftovers(partial)
-    os.replace(partial, task.path / str(sample_rate))
+    partial.replace(task.path / str(sample_rate))
     return True
 
 

@@ -1,0 +1,237 @@
+"""Any labelled recordings: a CSV file and a folder of audio.
+
+The CSV file has a header. Scenes: columns file, label. Events: file, start, end, label, with the times in
+--time-unit (s by default); a row with an empty label names a clip without events. Files are given
+relative to --audio. Other columns are ignored, unless an option names them.
+
+Splits: --split-column (train, valid and test, or the numbers or names of folds); or --folds 5; or
+--ratios 80 10 10 (train, valid and test; the default). Clips that share a value of --group-column, such
+as a speaker, stay together. The two splits made here follow HEAR's rules and are the same every time.
+
+Clips keep their length, unless --clip-seconds cuts or pads all to one. One label a clip, unless
+--multilabel is given and a file has several rows. Scores by default: top1_acc, mAP (multilabel), or
+event_onset_200ms_fms and segment_1s_er (events).
+
+  python -m eval_tasks prepare csv --csv birds.csv --audio recordings/ --name birds --type scene \\
+      --folds 5 --group-column recordist --clip-seconds 5 --sample-rate 16000 --out tasks/
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from eval_tasks.adapters.hear_rules import SPLITS, split_by_percent, split_into_folds
+from eval_tasks.adapters.plan import Clip, Plan, cut_events, make_plan
+from eval_tasks.check import SCORES, labels_as_the_runner_reads
+from eval_tasks.errors import UserError
+
+TIME_UNITS_MS = {"s": 1000.0, "ms": 1.0}
+SPLIT_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--csv", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--audio", type=Path, required=True, metavar="DIR", help="what the files are in")
+    parser.add_argument("--name", required=True, help="of the task")
+    parser.add_argument("--version", default="v1", help="of the task (default: %(default)s)")
+    parser.add_argument(
+        "--mode", default="full", help="last part of the folder's name (default: %(default)s)"
+    )
+    parser.add_argument("--type", choices=("scene", "event"), required=True)
+    parser.add_argument("--multilabel", action="store_true", help="scenes with any number of labels")
+    parser.add_argument("--time-unit", choices=tuple(TIME_UNITS_MS), default="s", help="of start and end")
+    parser.add_argument("--clip-seconds", type=float, metavar="S", help="cut or pad every clip to this")
+    parser.add_argument(
+        "--metric",
+        nargs="+",
+        choices=SCORES,
+        metavar="SCORE",
+        help=f"the main one first: {', '.join(SCORES)}",
+    )
+    parser.add_argument("--group-column", metavar="NAME")
+    splits = parser.add_mutually_exclusive_group()
+    splits.add_argument("--split-column", metavar="NAME")
+    splits.add_argument("--folds", type=int, metavar="N")
+    splits.add_argument(
+        "--ratios", type=float, nargs=3, default=(80, 10, 10), metavar=("TRAIN", "VALID", "TEST")
+    )
+
+
+def plan(folders: Sequence[Path], args: argparse.Namespace) -> Plan:
+    rows = read_rows(args)
+    labels: dict[str, list[Any]] = defaultdict(list)
+    columns: dict[str, tuple[str, str]] = {}
+    for line, row in rows:
+        file = row["file"]
+        chosen = tuple(row[name] if name else "" for name in (args.split_column, args.group_column))
+        if columns.setdefault(file, chosen) != chosen:
+            raise UserError(
+                f"{args.csv}, line {line}: {file} has {chosen} here and {columns[file]} above, in split and "
+                "group column: a clip belongs to one of each"
+            )
+        entries = labels[file]
+        if args.type == "event" and row["label"]:
+            scale = TIME_UNITS_MS[args.time_unit]
+            start, end = (float(row[key]) * scale for key in ("start", "end"))
+            entries.append({"label": row["label"], "start": start, "end": end})
+        elif row["label"] and row["label"] not in entries:
+            entries.append(row["label"])
+    check_labels(args, labels)
+    split_mode, assignment = assign_splits(args, labels, columns)
+    metadata = {
+        "task_name": args.name,
+        "version": args.version,
+        "mode": args.mode,
+        "embedding_type": args.type,
+        "prediction_type": "multilabel" if args.multilabel or args.type == "event" else "multiclass",
+        "split_mode": split_mode,
+        "sample_duration": args.clip_seconds or common_length_s([args.audio / file for file in labels]),
+        "evaluation": args.metric or default_scores(args),
+    }
+    names: dict[str, str] = {}
+    splits: dict[str, list[Clip]] = {split: [] for split in sorted(set(assignment.values()))}
+    if split_mode == "trainvaltest":
+        splits = {split: [] for split in SPLITS}
+    for file, entries in labels.items():
+        name = Path(file).with_suffix(".wav").as_posix().replace("/", "_")
+        if names.setdefault(name, file) != file:
+            raise UserError(f"{file} and {names[name]} would both be called {name}: rename one")
+        if args.type == "event" and args.clip_seconds:
+            entries = cut_events(entries, args.clip_seconds)
+        splits[assignment[file]].append(Clip(name, args.audio / file, entries))
+    empty = [split for split, clips in splits.items() if not clips]
+    if empty:
+        raise UserError(f"{args.csv}: no clips for {', '.join(empty)}: give more clips or other ratios")
+    return make_plan(metadata, splits)
+
+
+def read_rows(args: argparse.Namespace) -> list[tuple[int, dict[str, str]]]:
+    """Line numbers and rows.
+
+    Raises:
+        UserError: with every bad line: a column, a file or a time that is missing or wrong.
+    """
+    wanted = ["file", "label", *(["start", "end"] if args.type == "event" else [])]
+    wanted += [name for name in (args.split_column, args.group_column) if name]
+    try:
+        with args.csv.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            columns = reader.fieldnames or []
+            rows = [(reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise UserError(f"{args.csv}: {error.strerror}") from None
+    absent = [name for name in wanted if name not in columns]
+    if absent or not rows:
+        raise UserError(f"{args.csv}: columns {list(columns)}, {len(rows)} rows: expected {wanted} and rows")
+    problems = []
+    for line, row in rows:
+        problem = wrong_row(row, wanted, args)
+        if problem:
+            problems.append(f"line {line}: {problem}")
+    if problems:
+        listed = "\n  ".join(problems)
+        raise UserError(f"{args.csv}: {len(problems)} bad lines:\n  {listed}")
+    return rows
+
+
+def wrong_row(row: dict[str, str], wanted: list[str], args: argparse.Namespace) -> str | None:
+    may_be_empty = ("label", "start", "end") if args.type == "event" or args.multilabel else ()
+    for name in wanted:
+        if row[name] is None or (not row[name] and name not in may_be_empty):
+            return f"no {name}"
+    if not (args.audio / row["file"]).is_file():
+        return f"no file {args.audio / row['file']}"
+    if args.type == "event" and row["label"]:
+        try:
+            start, end = float(row["start"]), float(row["end"])
+        except ValueError:
+            return f"start {row['start']!r}, end {row['end']!r}: expected numbers ({args.time_unit})"
+        if not 0 <= start <= end:
+            return f"start {start:g}, end {end:g}: expected 0 <= start <= end"
+    return None
+
+
+def check_labels(args: argparse.Namespace, labels: dict[str, list[Any]]) -> None:
+    """
+    Raises:
+        UserError: several labels for a clip that may have one, or a label that the runner misreads.
+    """
+    if args.type == "scene" and not args.multilabel:
+        several = [file for file, entries in labels.items() if len(entries) != 1]
+        if several:
+            raise UserError(
+                f"{len(several)} clips have more than one label, the first {several[0]} "
+                f"({', '.join(labels[several[0]])}): give --multilabel"
+            )
+    used = sorted(
+        {entry["label"] if isinstance(entry, dict) else entry for e in labels.values() for entry in e}
+    )
+    if not used:
+        raise UserError(f"{args.csv}: no labels at all")
+    for label, seen in zip(used, labels_as_the_runner_reads(used), strict=True):
+        if label != seen:
+            raise UserError(f"{args.csv}: the runner would read label {label!r} as {seen!r}: rename it")
+
+
+def assign_splits(
+    args: argparse.Namespace, labels: dict[str, list[Any]], columns: dict[str, tuple[str, str]]
+) -> tuple[str, dict[str, str]]:
+    """The split mode, and file -> split."""
+    if args.split_column:
+        given = {file: column[0] for file, column in columns.items()}
+        values = set(given.values())
+        if values <= set(SPLIT_NAMES):
+            return "trainvaltest", {file: SPLIT_NAMES[value] for file, value in given.items()}
+        if len(values) < 3:
+            raise UserError(
+                f"{args.split_column} has {sorted(values)}: expected train, valid, test, or folds"
+            )
+        folds = {
+            value: f"fold{number:02d}"
+            for number, value in enumerate(sorted(values, key=lambda v: (len(v), v)))
+        }
+        return "presplit_kfold", {file: folds[value] for file, value in given.items()}
+    keys = {file: column[1] or file for file, column in columns.items()}
+    if args.folds:
+        if not 3 <= args.folds <= len(set(keys.values())):
+            raise UserError(f"--folds {args.folds}: expected 3 to {len(set(keys.values()))}, one group each")
+        by_key: dict[str, set[str]] = defaultdict(set)
+        for file, entries in labels.items():
+            by_key[keys[file]] |= {e["label"] if isinstance(e, dict) else e for e in entries}
+        assignment = split_into_folds(by_key, args.folds, all_labels=args.type == "scene")
+        return "new_split_kfold", {file: assignment[key] for file, key in keys.items()}
+    train, valid, test = args.ratios
+    if min(train, valid, test) <= 0:
+        raise UserError(f"--ratios {train:g} {valid:g} {test:g}: expected three numbers above 0")
+    whole = train + valid + test
+    assignment = split_by_percent(set(keys.values()), 100 * valid / whole, 100 * test / whole)
+    return "trainvaltest", {file: assignment[key] for file, key in keys.items()}
+
+
+def default_scores(args: argparse.Namespace) -> list[str]:
+    if args.type == "event":
+        return ["event_onset_200ms_fms", "segment_1s_er"]
+    return ["mAP"] if args.multilabel else ["top1_acc"]
+
+
+def common_length_s(paths: Sequence[Path]) -> float | None:
+    """The length of all the clips in seconds; None where they differ.
+
+    Raises:
+        UserError: a file that cannot be read.
+    """
+    lengths = set()
+    for path in paths:
+        try:
+            info = soundfile.info(path)
+        except soundfile.LibsndfileError as error:
+            raise UserError(f"{path}: {error.error_string}") from None
+        lengths.add(info.frames / info.samplerate)
+    return lengths.pop() if len(lengths) == 1 else None

@@ -1,0 +1,76 @@
+"""Unpack archives: all or nothing, and nothing outside the target."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from eval_tasks.errors import UserError
+from eval_tasks.files import require_space
+
+# Unpacked audio against its archive, for the check of free space: more than recordings reach.
+EXPANSION = 2.0
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """A new folder that takes ``path``'s place when the block ends without an error.
+
+    What killed processes left of earlier ones is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(leftover)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a zip or tar archive (gz, bz2, xz) into ``folder``, which appears when all is there.
+
+    Raises:
+        UserError: no such archive, not an archive, a broken one, a member that points outside
+            ``folder``, or too little space.
+    """
+    if not archive.is_file():
+        raise UserError(f"{archive}: no such file, expected a zip or tar archive")
+    require_space(folder, EXPANSION * archive.stat().st_size, f"unpacking {archive.name}")
+    try:
+        with folder_beside(folder) as temporary:
+            if zipfile.is_zipfile(archive):
+                with zipfile.ZipFile(archive) as zipped:
+                    for name in zipped.namelist():
+                        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                            raise UserError(f"{archive}: member {name!r} points outside the archive")
+                    zipped.extractall(temporary)
+            else:
+                with tarfile.open(archive) as tar:
+                    tar.extractall(temporary, filter="data")
+    except tarfile.FilterError as error:
+        raise UserError(f"{archive}: {error}") from None
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise UserError(f"{archive}: cannot be unpacked ({error}): fetch it again") from None
+
+
+def as_folders(paths: Iterable[Path], work: Path) -> list[Path]:
+    """Folders as they are, archives unpacked into ``work`` (once: a second call finds them there)."""
+    folders = []
+    for number, path in enumerate(paths):
+        if path.is_dir():
+            folders.append(path)
+            continue
+        target = work / f"{number}-{path.name}"
+        if not target.is_dir():
+            unpack(path, target)
+        folders.append(target)
+    return folders

@@ -1,0 +1,46 @@
+"""Audio files as task folders hold them: read to mono, written at their own sample format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+# Containers whose coding loses something: written at the best quality that they have.
+LOSSY_FORMATS = ("OGG", "MP3")
+
+
+def read_mono(path: Path, start: int = 0, frames: int = -1) -> tuple[np.ndarray, int]:
+    """Read a part of a file, channels averaged.
+
+    Args:
+        path: any format that soundfile reads.
+        start: first frame.
+        frames: how many; -1 reads to the end.
+
+    Returns:
+        ``(samples,)`` float32, and the sample rate in Hz.
+
+    Raises:
+        soundfile.LibsndfileError: not to be read.
+    """
+    audio, rate = soundfile.read(path, frames=frames, start=start, dtype="float32", always_2d=True)
+    return audio.mean(axis=1, dtype=np.float32), rate
+
+
+def write_audio(path: Path, audio: np.ndarray, sample_rate: int, container: str, subtype: str) -> None:
+    """Write float32 samples in [-1, 1], clipped where they reach over.
+
+    16-bit samples come out as the integers that they were read from, which libsndfile's own conversion
+    (to 32767, from 32768) does not give.
+    """
+    if subtype == "PCM_16":
+        audio = np.rint(audio * 32768.0).clip(-32768, 32767).astype(np.int16)
+    quality = 0.0 if container in LOSSY_FORMATS else None
+    soundfile.write(path, audio, sample_rate, format=container, subtype=subtype, compression_level=quality)
+
+
+def fix_length(audio: np.ndarray, frames: int) -> np.ndarray:
+    """Cut at the end, or fill up with zeros there."""
+    return np.pad(audio[:frames], (0, max(0, frames - len(audio))))

@@ -1,0 +1,205 @@
+"""Make a task folder from raw data, the same one that hear-preprocess makes, or from a CSV file.
+
+  python -m eval_tasks prepare ADAPTER --help    explains an adapter: speech_commands, nsynth,
+                                                 dcase2016_task2, or csv for recordings of your own
+
+Clips become mono 16-bit WAV, cut or padded at the end to the task's length, at the raw data's own sample
+rate or at those of --sample-rate. Splits and subsets follow HEAR's rules and are the same every time.
+The task folder appears in --out when the last clip is in it. A run that was stopped or killed leaves
+<task>.partial there, and the same command goes on from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import joblib
+import soundfile
+import soxr
+from tqdm import tqdm
+
+from eval_tasks.adapters import csv_table, dcase2016_task2, nsynth, speech_commands
+from eval_tasks.adapters.plan import Clip, Plan
+from eval_tasks.archives import as_folders
+from eval_tasks.audio import fix_length, read_mono, write_audio
+from eval_tasks.errors import UserError
+from eval_tasks.files import beside, remove_leftovers, require_space, write_text
+from eval_tasks.resample import resample_task
+from eval_tasks.task_folder import METADATA_FILE, TaskFolder, write_description
+
+ADAPTERS = {
+    "speech_commands": speech_commands,
+    "nsynth": nsynth,
+    "dcase2016_task2": dcase2016_task2,
+    "csv": csv_table,
+}
+
+
+def is_done(target: Path, sample_rate: int) -> bool:
+    """True for a clip that an earlier run finished."""
+    try:
+        return bool(soundfile.info(target).samplerate == sample_rate)
+    except soundfile.LibsndfileError:
+        return False
+
+
+def make_clip(clip: Clip, targets: dict[int, Path], clip_s: float | None) -> str | None:
+    """Write one clip at all rates (sample rate in Hz -> file); what is wrong with its source, if anything."""
+    if all(is_done(target, rate) for rate, target in targets.items()):
+        return None
+    try:
+        audio, rate = read_mono(clip.source, clip.start, clip.frames)
+    except soundfile.LibsndfileError as error:
+        return f"{clip.source}: {error.error_string}"
+    if clip_s is not None:
+        audio = fix_length(audio, round(clip_s * rate))
+    if not len(audio):
+        return f"{clip.source}: holds no samples"
+    for wanted, target in targets.items():
+        converted = audio if wanted == rate else soxr.resample(audio, rate, wanted, quality="HQ")
+        with beside(target) as temporary:
+            write_audio(temporary, converted, wanted, "WAV", "PCM_16")
+    return None
+
+
+def own_rates(clips: Sequence[Clip]) -> set[int]:
+    """Sample rates in Hz of the raw files.
+
+    Raises:
+        UserError: files that cannot be read, each of them named.
+    """
+    rates, problems = set(), []
+    for source in sorted({clip.source for clip in clips}):
+        try:
+            rates.add(soundfile.info(source).samplerate)
+        except soundfile.LibsndfileError as error:
+            problems.append(f"{source}: {error.error_string}")
+    if problems:
+        listed = "\n  ".join(problems)
+        raise UserError(f"{len(problems)} files cannot be read:\n  {listed}")
+    return rates
+
+
+def fingerprint(plan: Plan) -> str:
+    """Changes with the plan, and with the raw files' sizes and times."""
+    lines = [repr(sorted(plan.metadata.items(), key=str))]
+    for split, clips in plan.splits.items():
+        for clip in clips:
+            stat = clip.source.stat()
+            # Not the path: an archive may be unpacked to another place.
+            lines.append(f"{split} {clip.name} {clip.start} {clip.frames} {stat.st_size} {stat.st_mtime_ns}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def build(plan: Plan, out: Path, rates: Sequence[int], jobs: int, progress: bool) -> TaskFolder:
+    """Make the task folder ``out / plan.folder_name``.
+
+    Args:
+        plan: what to make.
+        out: folder of task folders.
+        rates: sample rates in Hz; none stands for the raw data's own.
+        jobs: processes.
+        progress: show a bar.
+
+    Raises:
+        UserError: raw files that cannot be read, of several rates where none is asked for, or too little
+            disk space.
+    """
+    clips = [clip for split in plan.splits.values() for clip in split]
+    own = own_rates(clips)
+    if not rates and len(own) > 1:
+        raise UserError(f"the raw files have sample rates of {sorted(own)} Hz: give --sample-rate")
+    rates = rates or sorted(own)
+    partial = out / f"{plan.folder_name}.partial"
+    mark = partial / "fingerprint"
+    wanted = fingerprint(plan)
+    if partial.exists() and (not mark.exists() or mark.read_text() != wanted):
+        # Other raw data, or another version of it: what is there may not be what is wanted.
+        for folder in partial.iterdir():
+            if folder.name.isdecimal():
+                shutil.rmtree(folder)
+    write_text(mark, wanted)
+    clip_s = plan.metadata["sample_duration"]
+    raw_bytes = sum(clip.source.stat().st_size for clip in clips) if clip_s is None else 0
+    needed = sum(2 * rate * (clip_s or 0) * len(clips) for rate in rates) + raw_bytes * len(rates)
+    require_space(out, needed, f"making {plan.folder_name}")
+
+    jobs_to_do = []
+    for split, split_clips in plan.splits.items():
+        for rate in rates:
+            (partial / str(rate) / split).mkdir(parents=True, exist_ok=True)
+        for clip in split_clips:
+            jobs_to_do.append((clip, {rate: partial / str(rate) / split / clip.name for rate in rates}))
+    make = joblib.delayed(make_clip)
+    results = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        make(clip, targets, clip_s) for clip, targets in jobs_to_do
+    )
+    bar = tqdm(results, plan.folder_name, len(jobs_to_do), disable=not progress)
+    problems = sorted(problem for problem in bar if problem)
+    if problems:
+        listed = "\n  ".join(problems)
+        raise UserError(f"{len(problems)} clips could not be made:\n  {listed}")
+    remove_leftovers(partial)
+    mark.unlink()
+    descriptions = {split: {clip.name: clip.labels for clip in c} for split, c in plan.splits.items()}
+    write_description(partial, plan.metadata, descriptions, plan.vocabulary)
+    partial.replace(out / plan.folder_name)
+    return TaskFolder.open(out / plan.folder_name)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    adapters = parser.add_subparsers(dest="adapter", metavar="ADAPTER", required=True)
+    for name, module in ADAPTERS.items():
+        adapter = adapters.add_parser(
+            name, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if module is not csv_table:
+            adapter.add_argument(
+                "--raw",
+                type=Path,
+                nargs="+",
+                required=True,
+                metavar="PATH",
+                help="archives as published, or folders that hold what is in them",
+            )
+        module.add_arguments(adapter)
+        adapter.add_argument(
+            "--out", type=Path, default=Path("tasks"), metavar="DIR", help="folder of task folders"
+        )
+        adapter.add_argument(
+            "--sample-rate",
+            type=int,
+            nargs="+",
+            default=[],
+            metavar="HZ",
+            help="rates to make (default: the raw data's own)",
+        )
+        adapter.add_argument(
+            "--jobs", type=int, default=-1, metavar="N", help="processes (default: one for each core)"
+        )
+        adapter.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    if any(rate <= 0 for rate in args.sample_rate):
+        raise UserError(f"--sample-rate {args.sample_rate}: expected numbers of Hz above 0")
+    adapter = ADAPTERS[args.adapter]
+    # Unpacked archives are kept until the task is done, so that a second run finds them.
+    unpacked = args.out / f".raw-{args.adapter}"
+    plan = adapter.plan(as_folders(getattr(args, "raw", []), unpacked), args)
+    path = args.out / plan.folder_name
+    if (path / METADATA_FILE).is_file():
+        print(f"{path}: already there (delete it to make it again)")
+        task = TaskFolder.open(path)
+        for rate in args.sample_rate:
+            resample_task(task, rate, jobs=args.jobs, progress=not args.quiet)
+    else:
+        task = build(plan, args.out, args.sample_rate, args.jobs, not args.quiet)
+    shutil.rmtree(unpacked, ignore_errors=True)
+    counts = ", ".join(f"{split} {len(clips)}" for split, clips in plan.splits.items())
+    print(f"{path}: {counts}; {len(plan.vocabulary)} labels; {task.sample_rates} Hz")
+    return 0
