@@ -142,7 +142,7 @@ class MSSS(nn.Module):
         return self.join_scene(pooled.mean(dim=1), pooled.amax(dim=1))
 
     def embed_scene_windows(self, audio: Tensor, starts: np.ndarray) -> Tensor:
-        """The windows of ``(sounds, samples)`` that begin at frames ``starts``: ``(sounds, windows, size)``."""
+        """Windows that begin at frames ``starts`` of the clips: ``(sounds, windows, size)``."""
         return self._pool_windows(self.log_mel(audio), starts, self._pool_scene, self.scene_embedding_size)
 
     def join_scene(self, mean: Tensor, largest: Tensor) -> Tensor:

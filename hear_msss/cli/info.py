@@ -1,0 +1,75 @@
+"""``python -m hear_msss info``: what a model is, in one page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from hear_msss import __version__
+from hear_msss.api import load_model
+from hear_msss.export import cache_folder, encoder_sha256
+from hear_msss.weights import DEFAULT, UNTRAINED, bundled, find_weights, fingerprint, load_weights
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="", help="weights file or name (default: the bundled weights)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Weights, configuration, options, sizes and versions as plain data."""
+    model = load_model(name)
+    name = name or (DEFAULT if DEFAULT in bundled() else UNTRAINED)
+    weights: dict[str, Any] = {"name": name}
+    if name != UNTRAINED:
+        path = find_weights(name)
+        weights |= {"file": str(path), "bytes": path.stat().st_size, "sha256": fingerprint(path)}
+        weights["info"] = load_weights(name)[1]
+    return {
+        "weights": weights,
+        "bundled": list(bundled()),
+        "configuration": model.config.to_dict(),
+        "options": model.options.to_dict(),
+        "sizes": {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "scene_embedding": model.scene_embedding_size,
+            "timestamp_embedding": model.timestamp_embedding_size,
+            "segment_ms": 1000 * model.config.segment_samples / model.sample_rate,
+        },
+        "encoder_sha256": encoder_sha256(model.encoder),
+        "onnx_cache": str(cache_folder()),
+        "versions": {
+            "hear_msss": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            **{package: _version(package) for package in ("onnxruntime", "soundfile", "soxr")},
+        },
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    description = describe(arguments.model)
+    print(json.dumps(description, indent=2) if arguments.json else "\n".join(_lines(description)))
+    return 0
+
+
+def _lines(data: dict[str, Any], indent: str = "") -> list[str]:
+    lines = []
+    for name, value in data.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{name}: {value}")
+    return lines
