@@ -39,11 +39,9 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip or tar archive (gz, bz2, xz) into ``folder``, which appears when all is there.
 
     Raises:
-        UserError: no such archive, not an archive, a broken one, a member that points outside
+        UserError: not an archive, a broken one, a member that points outside
             ``folder``, or too little space.
     """
-    if not archive.is_file():
-        raise UserError(f"{archive}: no such file, expected a zip or tar archive")
     require_space(folder, EXPANSION * archive.stat().st_size, f"unpacking {archive.name}")
     try:
         with folder_beside(folder) as temporary:
@@ -62,14 +60,26 @@ def unpack(archive: Path, folder: Path) -> None:
         raise UserError(f"{archive}: cannot be unpacked ({error}): fetch it again") from None
 
 
+def version_of(archive: Path) -> str:
+    """A name that another file of the same name does not get.
+
+    Raises:
+        UserError: no such file.
+    """
+    if not archive.is_file():
+        raise UserError(f"{archive}: no such file, expected a zip or tar archive")
+    stat = archive.stat()
+    return f"{archive.name}-{stat.st_size}-{stat.st_mtime_ns}"
+
+
 def as_folders(paths: Iterable[Path], work: Path) -> list[Path]:
     """Folders as they are, archives unpacked into ``work`` (once: a second call finds them there)."""
     folders = []
-    for number, path in enumerate(paths):
+    for path in paths:
         if path.is_dir():
             folders.append(path)
             continue
-        target = work / f"{number}-{path.name}"
+        target = work / version_of(path)
         if not target.is_dir():
             unpack(path, target)
         folders.append(target)

@@ -78,6 +78,6 @@ def run(args: argparse.Namespace) -> int:
     console.print(table)
     here = sum(rates is not None for rates in present.values())
     console.print(f"\n{here} of {len(present)} folders of {len(hear_tasks())} tasks are in {args.tasks}")
-    for task in others:
-        console.print(f"  besides: {task.name} ({describe_rates(task.sample_rates)})")
+    for other in others:
+        console.print(f"  besides: {other.name} ({describe_rates(other.sample_rates)})")
     return 0

@@ -70,7 +70,7 @@ def plan(folders: Sequence[Path], args: argparse.Namespace) -> Plan:
     columns: dict[str, tuple[str, str]] = {}
     for line, row in rows:
         file = row["file"]
-        chosen = tuple(row[name] if name else "" for name in (args.split_column, args.group_column))
+        chosen = row.get(args.split_column, ""), row.get(args.group_column, "")
         if columns.setdefault(file, chosen) != chosen:
             raise UserError(
                 f"{args.csv}, line {line}: {file} has {chosen} here and {columns[file]} above, in split and "

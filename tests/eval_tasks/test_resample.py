@@ -200,5 +200,5 @@ def test_unknown_verb_and_no_task(tmp_path, capsys):
 
 def test_folder_without_its_metadata_keys(tmp_path):
     (tmp_path / "task_metadata.json").write_text(json.dumps({"task_name": "x"}))
-    with pytest.raises(UserError, match="lacks.*'splits'"):
+    with pytest.raises(UserError, match=r"lacks.*'splits'"):
         TaskFolder.open(tmp_path)
