@@ -17,7 +17,7 @@ VERBS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a verb; 2 where the input is wrong, otherwise the verb's own exit status."""
+    """Run a verb; 2 where the input is wrong or training diverged, otherwise the verb's own exit status."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog="python -m pretrain",
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     args = verb_parser.parse_args(argv[1:])
     try:
         return module.run(args)
-    except (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+    except (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, FloatingPointError) as error:
         print(f"python -m pretrain {verb}: {error}", file=sys.stderr)
         return 2
 

@@ -116,6 +116,8 @@ class Settings:
         require(self.temperature > 0, "temperature", "a number above 0")
         require(0 <= self.ema_decay < 1, "ema_decay", "0 to below 1")
         require(0 <= self.drop_connect_rate < 1, "drop_connect_rate", "0 to below 1")
+        if self.model.sample_rate != 16000:
+            raise ValueError(f"sample_rate={self.model.sample_rate}: expected 16000, as corpora are packed")
         require(0 < self.ratio_min <= self.ratio_max, "ratio_min", "above 0 and at most ratio_max")
         for name in ("weight_decay", "warmup_steps", "clip_gradient_norm", "alpha", "beta", "gamma"):
             require(getattr(self, name) >= 0, name, "0 or more")
@@ -184,9 +186,8 @@ def convert(name: str, value: Any, wanted: Any) -> Any:
 
 def shipped_configs() -> list[str]:
     """Names of the configurations that come with the package."""
-    return sorted(
-        p.name[:-5] for p in resources.files("pretrain.configs").iterdir() if p.name.endswith(".yaml")
-    )
+    names = [entry.name for entry in resources.files("pretrain.configs").iterdir()]
+    return sorted(name[: -len(".yaml")] for name in names if name.endswith(".yaml"))
 
 
 def read_config(name: str | Path) -> dict[str, Any]:

@@ -59,7 +59,7 @@ CONFIG = "config.yaml"
 CORPUS = "corpus.json"
 
 
-class NotFiniteError(RuntimeError):
+class NotFiniteError(FloatingPointError):
     """The gradient is no number any more."""
 
 
@@ -110,7 +110,10 @@ def train(settings: Settings, source: Any, folder: Path, resume: bool = False) -
                 f"of {folder / CONFIG}, or start a new run"
             ) from error
 
-    log = RunLog(folder, step) if rank == 0 else None
+    log = None
+    if rank == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = RunLog(folder, step)
     recent: dict[str, float] = {}
     batches = prefetched(
         source.batches(
@@ -187,6 +190,8 @@ def train(settings: Settings, source: Any, folder: Path, resume: bool = False) -
                 values = validate(cast(Learner, judged), views, source, settings, device)
                 if log is not None and values:
                     log.write("validation", step, values)
+                elif log is not None:
+                    log.say(f"step {step}: no validation, the corpus holds out fewer than two clips")
                 logged = time.monotonic()
             if due and rank == 0:
                 elapsed_s = spent_s + time.monotonic() - begun

@@ -36,7 +36,9 @@ def shift_pitch_of_waveform(waveform: Tensor, ratio: float, n_fft: int = 512) ->
     """
     samples, hop = len(waveform), n_fft // 4
     window = torch.hann_window(n_fft)
-    spectrum = torch.stft(waveform.cpu(), n_fft, hop, window=window, return_complex=True)
+    # Zeros before the first sample, not a reflection: the vocoder carries the first frame's phases on,
+    # and those of a reflected tone cancel (a quarter to two thirds of the level were left at ratios above 1).
+    spectrum = torch.stft(waveform.cpu(), n_fft, hop, window=window, pad_mode="constant", return_complex=True)
     advance = torch.linspace(0, torch.pi * hop, n_fft // 2 + 1)[:, None]
     stretched = torchaudio.functional.phase_vocoder(spectrum, 1 / ratio, advance)
     longer = torch.istft(stretched, n_fft, hop, window=window, length=round(samples * ratio))

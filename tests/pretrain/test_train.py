@@ -1,0 +1,265 @@
+"""Training end to end: configs, checkpoints, kills, signals, divergence, export."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+import hear_msss
+from hear_msss.weights import load_weights
+from pretrain.__main__ import VERBS, main
+from pretrain.checkpoint import load_checkpoint
+from pretrain.prefetch import prefetched
+from pretrain.runlog import read_log
+from pretrain.settings import Settings
+from pretrain.train import NotFiniteError, train
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SMALL = ("batch_size=2", "log_every=5", "validation_batch_size=2")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """A dozen harmonic tones of 12 s, packed: 24 clips, the two of one file held out."""
+    folder = tmp_path_factory.mktemp("sounds")
+    time_s = np.arange(192_000) / 16_000
+    for number in range(12):
+        pitch_hz = 110 * 2 ** (number / 4)
+        sound = sum(np.sin(2 * np.pi * k * pitch_hz * time_s) / k for k in range(1, 5))
+        soundfile.write(folder / f"{number}.wav", 0.1 * sound * np.exp(-time_s / 8), 16_000)
+    packed = tmp_path_factory.mktemp("corpus") / "packed"
+    assert main(["pack", str(folder), "--out", str(packed), "--jobs", "1"]) == 0
+    return packed
+
+
+class Noise:
+    """A corpus in memory; ``at_step`` is called when batch k is asked for."""
+
+    def __init__(self, at_step=lambda step: None):
+        self.at_step = at_step
+
+    def batches(self, *, batch_size, segment_samples, seed, first_step=0, rank=0, world_size=1):
+        step = first_step
+        while True:
+            self.at_step(step)
+            random = np.random.default_rng((seed, step, rank))
+            pair = random.integers(-9000, 9000, (2, batch_size, segment_samples), dtype=np.int16)
+            yield torch.from_numpy(pair[0]), torch.from_numpy(pair[1])
+            step += 1
+
+    def validation(self, *, batch_size, segment_samples, seed):
+        yield next(self.batches(batch_size=3, segment_samples=segment_samples, seed=99))
+
+    def steps_per_epoch(self, global_batch_size):
+        return 2
+
+    def summary(self):
+        return {"clips": "endless"}
+
+
+def sets(*assignments: str) -> list[str]:
+    return [word for assignment in assignments for word in ("--set", assignment)]
+
+
+def settings(**values) -> Settings:
+    return Settings(**{"steps": 4, "batch_size": 2, "validate_every": 0, **values})
+
+
+def same(a, b) -> bool:
+    """Whether two states are equal bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+CONFIGS = {
+    "paper": {"loss", "clip", "frame", "pitch"},
+    "cpu": {"loss", "clip", "frame", "pitch"},
+    "cola": {"loss", "clip"},
+    "clip_frame": {"loss", "clip", "frame"},
+    "clip_pitch": {"loss", "clip", "pitch"},
+    "full": {"loss", "clip", "frame", "pitch"},
+    "full_cosine": {"loss", "clip", "frame", "pitch"},
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_runs_20_steps_and_its_weights_load(name, corpus, tmp_path):
+    run, weights = tmp_path / "run", tmp_path / "weights.safetensors"
+    base = [] if name in ("paper", "cpu") else ["--config", "cpu"]
+    where = ["--corpus", str(corpus), "--out", str(run)]
+    assert main(["train", *base, "--config", name, *where, *sets("steps=20", *SMALL)]) == 0
+    log = read_log(run)
+    assert [record["step"] for record in log] == [5, 10, 15, 20]
+    parts = CONFIGS[name]
+    for record in log:
+        assert {"loss", "clip", "frame", "pitch"} & record.keys() == parts
+        assert all(np.isfinite(record[part]) for part in parts)
+    assert log[-1]["loss"] < log[0]["loss"]
+    assert main(["export", str(run), "--out", str(weights)]) == 0
+    encoder, info = load_weights(weights)
+    trained = load_checkpoint(run)["learner"]
+    assert all(torch.equal(value, trained[f"encoder.{key}"]) for key, value in encoder.state_dict().items())
+    assert info["steps"] == 20 and info["last"]["train"] == log[-1]
+    assert info["settings"] == yaml.safe_load((run / "config.yaml").read_text())
+    assert info["corpus"]["clips"] == 24
+    if name == "full":
+        model = hear_msss.load_model(str(weights))
+        embeddings = hear_msss.get_scene_embeddings(torch.zeros(1, 16_000), model)
+        assert torch.isfinite(embeddings).all()
+
+
+def start(arguments: list[str]) -> subprocess.Popen:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "pretrain", *arguments],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_ten_steps_straight_equal_five_kill_9_resume_five(corpus, tmp_path):
+    """Bit for bit: weights, optimizer, moving average, running statistics; the log has no gap nor double."""
+    options = sets(
+        *("steps=10", "batch_size=4", "chunk_segments=6", "drop_connect_rate=0.2", "ema_decay=0.9"),
+        *("checkpoint_every=5", "validate_every=5", "log_every=1", "schedule=cosine", "warmup_steps=3"),
+        "validation_batch_size=2",
+    )
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    command = ["train", "--config", "cpu", "--corpus", str(corpus), *options, "--out"]
+    process = start([*command, str(straight)])
+    assert process.wait(timeout=300) == 0, process.stderr.read()
+    process = start([*command, str(killed)])
+    deadline = time.monotonic() + 200
+    while not (killed / "checkpoint.pt").is_file():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert load_checkpoint(killed)["step"] == 5
+    with (killed / "log.jsonl").open("a") as file:
+        file.write('{"step": 6, "phase": "tr')  # what a kill in the middle of a line leaves
+    process = start(["train", "--out", str(killed), "--resume"])
+    assert process.wait(timeout=300) == 0, process.stderr.read()
+    a, b = load_checkpoint(straight), load_checkpoint(killed)
+    for state in (a, b):
+        state.pop("elapsed_s")
+    assert a["step"] == 10 and same(a, b)
+    timeless = [
+        [
+            {k: v for k, v in record.items() if k not in ("elapsed_s", "segments_per_s")}
+            for record in read_log(run)
+        ]
+        for run in (straight, killed)
+    ]
+    assert timeless[0] == timeless[1]
+    assert [r["step"] for r in timeless[0] if r["phase"] == "train"] == list(range(1, 11))
+    assert [r["step"] for r in timeless[0] if r["phase"] == "validation"] == [5, 10]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_a_checkpoint_from_which_the_run_goes_on(number, tmp_path):
+    before = signal.getsignal(number)
+    stopper = Noise(lambda step: os.kill(os.getpid(), number) if step == 2 else None)
+    assert train(settings(steps=8, prefetch_batches=1), stopper, tmp_path) == 128 + number
+    stopped = load_checkpoint(tmp_path)["step"]
+    assert 0 <= stopped < 8
+    assert signal.getsignal(number) == before
+    assert train(settings(steps=stopped + 1), Noise(), tmp_path, resume=True) == 0
+    assert load_checkpoint(tmp_path)["step"] == stopped + 1
+
+
+def test_divergence_stops_with_the_step_the_batch_and_advice(tmp_path):
+    with pytest.raises(NotFiniteError, match=r"step [1-9].*batch seed \d+.*lower learning_rate"):
+        train(settings(steps=30, learning_rate=1e30, checkpoint_every=1), Noise(), tmp_path)
+    assert all(
+        torch.isfinite(value).all() for value in load_checkpoint(tmp_path)["optimizer"]["state"][0].values()
+    )
+
+
+def test_minutes_count_over_resumes(tmp_path):
+    assert train(settings(steps=None, minutes=1 / 60), Noise(), tmp_path) == 0
+    first = load_checkpoint(tmp_path)
+    assert first["step"] >= 1 and first["elapsed_s"] >= 1
+    assert train(settings(steps=None, minutes=1 / 60), Noise(), tmp_path, resume=True) == 0
+    assert load_checkpoint(tmp_path)["step"] == first["step"]
+
+
+def test_epochs_and_validation(tmp_path):
+    assert train(settings(steps=None, epochs=1.5, validate_every=1), Noise(), tmp_path) == 0
+    validations = [r for r in read_log(tmp_path) if r["phase"] == "validation"]
+    assert [r["step"] for r in validations] == [1, 2, 3]
+    assert {"loss", "clip", "clip_accuracy", "frame", "pitch", "pitch_error_semitones"} <= validations[
+        0
+    ].keys()
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_init_from_starts_the_encoder_and_nothing_else(corpus, tmp_path):
+    where = ["--config", "cpu", "--corpus", str(corpus)]
+    first, second, weights = tmp_path / "first", tmp_path / "second", tmp_path / "w.safetensors"
+    assert main(["train", *where, "--out", str(first), *sets("steps=1", *SMALL)]) == 0
+    assert main(["export", str(first), "--out", str(weights)]) == 0
+    again = sets("steps=1", f"init_from={weights}", "learning_rate=1e-20", "seed=5", *SMALL)
+    assert main(["train", *where, "--out", str(second), *again]) == 0
+    a, b = load_checkpoint(first)["learner"], load_checkpoint(second)["learner"]
+    assert torch.allclose(a["encoder.projection.weight"], b["encoder.projection.weight"], atol=1e-7)
+    assert not torch.allclose(a["heads.clip.weight"], b["heads.clip.weight"], atol=1e-3)
+
+
+def test_wrong_use_is_explained(corpus, tmp_path, capsys):
+    run, where = tmp_path / "run", ["--config", "cpu", "--corpus", str(corpus)]
+    assert main(["train", *where, "--out", str(run), *sets("steps=1", *SMALL)]) == 0
+    for arguments, message in [
+        (["train", *where, "--out", str(run)], "holds a run already"),
+        (["train", "--out", str(run), "--resume", *sets("embedding_dim=256")], "does not fit the settings"),
+        (["train", "--config", "cpu", "--out", str(tmp_path / "new")], "give --corpus"),
+        (["train", *where, "--out", str(tmp_path / "new"), *sets("batchsize=3")], "did you mean batch_size"),
+        (["export", str(tmp_path), "--out", str(tmp_path / "w")], "does not exist"),
+        (["plot", str(tmp_path), "--out", str(tmp_path / "p.png")], "does not exist"),
+    ]:
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
+    assert json.loads((run / "corpus.json").read_text())["location"] == str(corpus)
+
+
+def test_plot_draws_several_runs(tmp_path):
+    for name in "ab":
+        train(settings(validate_every=2, log_every=1), Noise(), tmp_path / name)
+    out = tmp_path / "curves.png"
+    assert main(["plot", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(out)]) == 0
+    assert out.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_every_verb(verb, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([verb, "--help"])
+    assert stopped.value.code == 0
+    assert f"usage: python -m pretrain {verb}" in capsys.readouterr().out
+
+
+def test_prefetch_keeps_order_raises_in_place_and_ends():
+    def items():
+        yield from range(5)
+        raise KeyError("broken")
+
+    read = prefetched(items(), 2)
+    assert [next(read) for _ in range(5)] == list(range(5))
+    with pytest.raises(KeyError, match="broken"):
+        next(read)
+    assert list(prefetched(iter(range(3)), 1)) == [0, 1, 2]

@@ -1,0 +1,151 @@
+"""x-hat has its sounds at the frequencies it should have."""
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from hear_msss.config import ModelConfig
+from hear_msss.frontend import FrontEnd
+from pretrain.views import Views, draw_ratio, shift_pitch_of_waveform
+
+CONFIG = ModelConfig()
+SAMPLES = CONFIG.segment_samples
+
+
+def tone(frequency_hz: float) -> torch.Tensor:
+    time_s = torch.arange(SAMPLES, dtype=torch.float64) / CONFIG.sample_rate
+    return (8000 * torch.sin(2 * torch.pi * frequency_hz * time_s)).to(torch.int16)
+
+
+def mel(frequency_hz: np.ndarray | float) -> np.ndarray:
+    return 2595 * np.log10(1 + np.asarray(frequency_hz) / 700)  # HTK
+
+
+BAND_WIDTH_MEL = float(mel(CONFIG.f_max_hz) - mel(CONFIG.f_min_hz)) / (CONFIG.n_mels + 1)
+
+
+def band_of(frequency_hz: np.ndarray | float) -> np.ndarray:
+    """Number of the mel band whose center is at this frequency, with fractions."""
+    return (mel(frequency_hz) - mel(CONFIG.f_min_hz)) / BAND_WIDTH_MEL - 1
+
+
+def loudest_band(log_mel: torch.Tensor) -> float:
+    """Center of gravity of the mel power around its peak, in bands."""
+    power = log_mel.exp().mean(-1).double().numpy() - CONFIG.log_offset
+    peak = int(power.argmax())
+    near = np.arange(max(0, peak - 1), min(len(power), peak + 2))
+    return float((near * power[near]).sum() / power[near].sum())
+
+
+@pytest.mark.parametrize("pitch_shift", ["warp", "waveform"])
+def test_a_tone_lands_at_its_frequency_times_the_ratio(pitch_shift):
+    """Within half a mel band, from 60 to 7800 Hz."""
+    views = Views(CONFIG, pitch_shift)
+    count = 40 if pitch_shift == "warp" else 12
+    # Geometric, so that low frequencies, where bands are narrow, come as often as high ones.
+    frequencies = np.geomspace(100, 7400, count)
+    ratios = np.tile([0.8, 0.9, 1.1, 1.2], count // 4)
+    inside = (frequencies * ratios > 85) & (frequencies * ratios < 7500)  # a whole band is in range
+    frequencies, ratios = frequencies[inside], ratios[inside]
+    anchor = torch.stack([tone(f) for f in frequencies])
+    log_mel = views(anchor, anchor, torch.from_numpy(ratios).float())
+    assert log_mel.shape == (3 * len(anchor), 64, 96)
+    for row, (frequency, ratio) in enumerate(zip(frequencies, ratios, strict=True)):
+        plain, shifted = loudest_band(log_mel[row]), loudest_band(log_mel[2 * len(anchor) + row])
+        assert plain == pytest.approx(float(band_of(frequency)), abs=0.5)
+        assert shifted == pytest.approx(float(band_of(frequency * ratio)), abs=0.5), (frequency, ratio)
+
+
+def test_ratio_one_is_the_identity():
+    anchor = torch.stack([tone(440), torch.randint(-9000, 9000, (SAMPLES,), dtype=torch.int16)])
+    x, positive, shifted = Views(CONFIG)(anchor, anchor.flip(0), torch.ones(2)).chunk(3)
+    assert torch.equal(shifted, x)
+    assert torch.equal(positive, x.flip(0))
+
+
+def test_views_are_those_of_the_front_end_on_samples_in_unit_range():
+    anchor = torch.randint(-32768, 32767, (3, SAMPLES), dtype=torch.int16)
+    x, positive = Views(CONFIG)(anchor, anchor.roll(1, 0)).chunk(2)
+    assert torch.allclose(x, FrontEnd(CONFIG)(anchor.double().float() / 32768))
+    assert torch.equal(positive, x.roll(1, 0))
+
+
+def test_each_segment_has_its_own_ratio():
+    anchor = tone(1000).repeat(3, 1)
+    ratio = torch.tensor([0.8, 1.0, 1.2])
+    shifted = Views(CONFIG)(anchor, anchor, ratio)[6:]
+    expected = [float(band_of(1000 * r)) for r in ratio.tolist()]
+    assert [loudest_band(row) for row in shifted] == pytest.approx(expected, abs=0.5)
+
+
+def test_ratios_are_uniform_in_range_and_a_function_of_the_seed():
+    ratio = draw_ratio(20_000, 0.8, 1.2, seed=5)
+    assert 0.8 <= ratio.min() < 0.801 and 1.199 < ratio.max() <= 1.2
+    quartiles = np.quantile(ratio.numpy(), [0.25, 0.5, 0.75])
+    assert quartiles == pytest.approx([0.9, 1.0, 1.1], abs=0.01)
+    assert torch.equal(ratio, draw_ratio(20_000, 0.8, 1.2, seed=5))
+    assert not torch.equal(ratio, draw_ratio(20_000, 0.8, 1.2, seed=6))
+
+
+def test_waveform_shift_keeps_length_and_level():
+    waveform = tone(500).float() / 32768
+    for ratio in (0.8, 1.25):
+        shifted = shift_pitch_of_waveform(waveform, ratio)
+        assert shifted.shape == waveform.shape
+        middle = slice(2000, -2000)
+        assert shifted[middle].std() == pytest.approx(float(waveform[middle].std()), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    "anchor, positive",
+    [
+        (torch.zeros(2, SAMPLES), torch.zeros(2, SAMPLES)),
+        (torch.zeros(2, SAMPLES, dtype=torch.int16), torch.zeros(3, SAMPLES, dtype=torch.int16)),
+    ],
+)
+def test_wrong_input_is_named(anchor, positive):
+    with pytest.raises(ValueError, match="int16"):
+        Views(CONFIG)(anchor, positive)
+    with pytest.raises(ValueError, match="warp, waveform"):
+        Views(CONFIG, "resample")
+
+
+def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(np.corrcoef(a.flatten().numpy(), b.flatten().numpy())[0, 1])
+
+
+def test_warp_agrees_with_pitch_shifts_of_real_clips_in_the_time_domain(shared, record_property):
+    """librosa's phase vocoder and resampler, and our own reference, on sounds of many kinds."""
+    paths = sorted((shared / "audio" / "pool").rglob("*.ogg"))[::400][:16]
+    if len(paths) < 8:
+        pytest.skip("no pool of real clips in the shared folder")
+    views, front_end = Views(CONFIG), FrontEnd(CONFIG)
+    warped, by_librosa, by_waveform, unshifted = [], [], [], []
+    for number, path in enumerate(paths):
+        samples = soundfile.read(path, dtype="int16")[0]
+        start = int(np.argmax(np.abs(samples))) if len(samples) > SAMPLES else 0
+        segment = np.resize(samples[min(start, max(0, len(samples) - SAMPLES)) :], SAMPLES)
+        ratio = float(np.linspace(0.8, 1.2, len(paths))[number])
+        waveform = segment.astype(np.float32) / 32768
+        semitones = 12 * np.log2(ratio)
+        shifted = librosa.effects.pitch_shift(waveform, sr=16000, n_steps=semitones, n_fft=512)
+        anchor = torch.from_numpy(segment)[None]
+        x, _, hat = views(anchor, anchor, torch.tensor([ratio]))
+        unshifted.append(x)
+        warped.append(hat)
+        by_librosa.append(front_end(torch.from_numpy(shifted)))
+        by_waveform.append(front_end(shift_pitch_of_waveform(torch.from_numpy(waveform), ratio)))
+    # Above what a ratio below 1 leaves of the spectrum the time domain has silence and the warp
+    # repeats the last bin: compare below 0.8 x 8 kHz.
+    below = int(band_of(6400))
+    stacked = [torch.stack(v)[:, :below] for v in (warped, by_librosa, by_waveform, unshifted)]
+    with_librosa = correlation(stacked[0], stacked[1])
+    with_waveform = correlation(stacked[0], stacked[2])
+    without = correlation(stacked[3], stacked[1])
+    print(f"warp and librosa {with_librosa:.3f}, waveform {with_waveform:.3f}, no shift {without:.3f}")
+    record_property("correlation_of_warp_and_librosa", with_librosa)
+    assert with_librosa > 0.97
+    assert with_waveform > 0.97
+    assert with_librosa > without
