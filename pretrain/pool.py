@@ -48,9 +48,9 @@ TABLE = "SOURCES.csv"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Collect freely licensed sounds from Debian packages, without installing them: downloads each "
-        "package with apt-get, keeps its sound files and its copyright note, one folder a package, and writes "
-        f"{TABLE}. Packages that are there already are left as they are. The package names are those of "
-        "Debian 12. Afterwards: python -m pretrain pack DEST --source-per-folder --out CORPUS"
+        "package with apt-get, keeps its sound files and its copyright note, one folder a package, "
+        f"and writes {TABLE}. Packages that are there already are left as they are. The package names are "
+        "those of Debian 12. Afterwards: python -m pretrain pack DEST --source-per-folder --out CORPUS"
     )
     parser.add_argument("dest", type=Path, metavar="DEST", help="folder for the sounds")
     parser.add_argument(

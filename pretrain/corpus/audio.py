@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
@@ -56,7 +57,7 @@ def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
 
 
-def mono_blocks(file: Path | BinaryIO, sample_rate: int) -> Iterator[NDArray[np.int16]]:
+def mono_blocks(file: Path, sample_rate: int) -> Iterator[NDArray[np.int16]]:
     """Read a file as mono int16 blocks at ``sample_rate``, whatever its rate and channel count.
 
     Channels are averaged; the level is left as it is.
@@ -65,7 +66,8 @@ def mono_blocks(file: Path | BinaryIO, sample_rate: int) -> Iterator[NDArray[np.
         soundfile.LibsndfileError: the file cannot be read.
         ValueError: samples that are not finite numbers.
     """
-    with soundfile.SoundFile(file) as sound:
+    # As bytes, since soundfile cannot open names that are not UTF-8 otherwise.
+    with soundfile.SoundFile(os.fsencode(file)) as sound:
         resampler = None
         if sound.samplerate != sample_rate:
             resampler = soxr.ResampleStream(sound.samplerate, sample_rate, 1, dtype="float32")

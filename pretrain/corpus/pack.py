@@ -108,7 +108,7 @@ def check_settings(folder: Path, settings: ClipSettings) -> None:
 def duration_s(path: Path) -> float:
     """From the header; 0 where there is none (it will be listed as unreadable)."""
     try:
-        return float(soundfile.info(str(path)).duration)
+        return float(soundfile.info(os.fsencode(path)).duration)
     except Exception:
         return 0.0
 
