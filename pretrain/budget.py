@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType
 from typing import Any
 
@@ -46,19 +47,28 @@ class Budget:
         return (self.steps - step) * s_per_step
 
 
+GRACE_S = 60.0  # how long further signals count as the first
+
+
 class StopSignals:
     """Note SIGTERM and SIGINT, so that the loop can finish its step and write a checkpoint.
 
-    The second signal has its usual effect. ``received`` is the number of the first, 0 before.
+    One Ctrl-C or kill reaches a process more than once where a launcher passes it on, so further
+    signals within a minute of the first are taken for the same one; after that they have their usual
+    effect. ``received`` is the number of the first, 0 before.
     """
 
     def __init__(self) -> None:
         self.received = 0
+        self._received_at = 0.0
         self._previous: dict[int, Any] = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
-        self._restore()
+        if not self.received:
+            self.received, self._received_at = number, time.monotonic()
+        elif time.monotonic() - self._received_at > GRACE_S:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():
