@@ -7,6 +7,7 @@ import csv
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +44,7 @@ PACKAGES = {
 }
 TOOLS = ("apt-get", "apt-cache", "dpkg-deb")
 TABLE = "SOURCES.csv"
+ARCHIVES = (".pk3", ".zip")  # games keep their sounds in zip files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +103,10 @@ def keep_sounds(folder: Path, package: str) -> int:
     note = folder / "usr" / "share" / "doc" / package / "copyright"
     if note.exists():
         shutil.copyfile(note, folder / "copyright")
+    for archive in [path for path in folder.rglob("*") if path.suffix in ARCHIVES and path.is_file()]:
+        with zipfile.ZipFile(archive) as content:
+            names = [name for name in content.namelist() if is_sound(Path(name))]
+            content.extractall(archive.with_name(archive.name + ".d"), names)
     sounds = 0
     for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds comes before the folder
         if path.is_symlink():

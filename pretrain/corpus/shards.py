@@ -129,7 +129,10 @@ class ShardSource:
                     yield group
                     group, whole = [], whole + 1
             if not found:
-                raise ValueError(f"{self.location}: no clips to train on in the shards of rank {rank}")
+                raise ValueError(
+                    f"{self.location}: no clips to train on in the shards of rank {rank}: all are unreadable, "
+                    "too short or held out for validation"
+                )
             if whole:
                 group = []
 
