@@ -115,7 +115,7 @@ def labels_as_the_runner_reads(labels: list[str]) -> list[str]:
     text = io.StringIO()
     csv.writer(text).writerows([("label",), *((label,) for label in labels)])
     text.seek(0)
-    return pandas.read_csv(text, skip_blank_lines=False)["label"].astype(str).tolist()
+    return [str(label) for label in pandas.read_csv(text, skip_blank_lines=False)["label"].tolist()]
 
 
 def check_labels(

@@ -1,0 +1,124 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from eval_tasks.__main__ import VERBS, main, usage
+from eval_tasks.check import EMBEDDING_TYPES, PREDICTION_TYPES, SCORES
+from eval_tasks.errors import UserError
+from eval_tasks.registry import hear_tasks, published, select_folders
+from eval_tasks.task_folder import write_description
+
+
+def test_scores_are_those_of_heareval():
+    score = pytest.importorskip("heareval.score")
+    assert set(SCORES) == set(score.available_scores)
+
+
+def test_nineteen_tasks():
+    tasks = hear_tasks()
+    assert len(tasks) == 19 and len({task.title for task in tasks}) == 19
+    folders = [folder for task in tasks for folder in task.folders]
+    assert len(set(folders)) == 20, "Beehive States has two"
+    for task in tasks:
+        assert task.embedding in EMBEDDING_TYPES and task.prediction in PREDICTION_TYPES
+        assert task.score in SCORES
+        assert task.splits == "train/valid/test" or task.splits.split()[1] == "folds"
+        if task.clip_s:
+            assert task.hours == pytest.approx(task.clips * task.clip_s / 3600, abs=0.06)
+
+
+@pytest.fixture
+def reference() -> Path:
+    default = Path(__file__).parents[3] / "shared"
+    folder = Path(os.environ.get("HEAR_MSSS_SHARED", default)) / "reference"
+    if not folder.is_dir():
+        pytest.skip("the public leaderboard and task sheet are not here (HEAR_MSSS_SHARED)")
+    return folder
+
+
+def test_registry_agrees_with_the_task_sheet(reference):
+    sheet = yaml.safe_load((reference / "hear-tasks.yml").read_text())
+    for task, row in zip(hear_tasks(), sheet, strict=True):
+        assert task.title.lower().rstrip("h") in row["name"].lower().replace("hr", "h")
+        assert task.clips == row["num-clips"], task.title
+        assert task.embedding == {"S": "scene", "T": "event"}[row["embed-type"]]
+        assert task.prediction == {"C": "multiclass", "L": "multilabel"}[row["predictor-type"]]
+        assert (
+            task.splits.replace(" folds", "-fold").replace("train/valid/test", "TVT") == row["split-method"]
+        )
+        assert task.clip_s == (None if row["name"] == "FSD50K" else row["duration"])
+    columns = (reference / "hear_leaderboard.csv").read_text().splitlines()[0].split(",")[3:]
+    assert sorted(task.leaderboard for task in hear_tasks()) == sorted(columns)
+
+
+def test_published():
+    assert published("speech_commands-v0.0.2-5h").title == "Speech Commands 5h"
+    assert published("beehive_states_fold1-v2-full") is published("beehive_states_fold0-v2-full")
+    assert published("speech_commands-v0.0.2-small") is None
+
+
+def test_select_folders():
+    assert select_folders(["esc50"]) == ["esc50-v2.0.0-full"]
+    assert select_folders(["speech_commands"]) == ["speech_commands-v0.0.2-5h", "speech_commands-v0.0.2-full"]
+    assert select_folders(["nsynth_pitch-v2.2.3-5h", "nsynth"]) == [
+        "nsynth_pitch-v2.2.3-5h",
+        "nsynth_pitch-v2.2.3-50h",
+    ]
+    assert len(select_folders(["beehive states"])) == 2 and len(select_folders(["all"])) == 20
+    with pytest.raises(UserError, match="no task 'imagenet': expected all"):
+        select_folders(["esc50", "imagenet"])
+
+
+def make_task(path: Path, rate: int) -> None:
+    metadata = {
+        "task_name": path.name,
+        "version": "v1",
+        "mode": "full",
+        "embedding_type": "scene",
+        "prediction_type": "multiclass",
+        "split_mode": "trainvaltest",
+        "sample_duration": 1.0,
+        "evaluation": ["top1_acc"],
+        "splits": ["train", "valid", "test"],
+    }
+    write_description(path, metadata, {}, ["a"])
+    (path / str(rate)).mkdir()
+
+
+def test_list(tmp_path, capsys):
+    make_task(tmp_path / "esc50-v2.0.0-full", 48000)
+    make_task(tmp_path / "mine-v1-full", 22050)
+    assert main(["list", "--tasks", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = [line for line in lines if "esc50-v2.0.0-full" in line]
+    assert "ESC-50" in row and "5 folds" in row and "2000" in row and row.rstrip().endswith("48 kHz")
+    assert any("1 of 20 folders of 19 tasks" in line for line in lines)
+    assert any("mine-v1-full (22.05 kHz)" in line for line in lines)
+    assert main(["list", "--tasks", str(tmp_path), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["others"] == {"mine-v1-full": [22050]}
+    (esc50,) = [task for task in listed["tasks"] if task["title"] == "ESC-50"]
+    assert esc50["sample_rates"] == {"esc50-v2.0.0-full": [48000]}
+
+
+def test_list_without_any_task(tmp_path, capsys):
+    assert main(["list", "--tasks", str(tmp_path / "nowhere")]) == 0
+    assert "0 of 20 folders" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], []])
+def test_usage_names_every_verb(arguments, capsys):
+    assert main(arguments) == (0 if arguments else 2)
+    text = capsys.readouterr().out
+    assert text.strip() == usage().strip() and all(verb in text for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", ["list", "download", "prepare", "resample", "check"])
+def test_help_of_a_verb_explains_it(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0 and f"python -m eval_tasks {verb}" in text and len(text.splitlines()) > 12
