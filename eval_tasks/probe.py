@@ -19,6 +19,7 @@ import json
 import math
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -163,7 +164,9 @@ class Scorer:
     """A task's scores, by heareval's own functions, the main one first."""
 
     def __init__(self, task: TaskFolder) -> None:
-        from heareval.score import available_scores
+        with warnings.catch_warnings():  # of packages that heareval imports
+            warnings.simplefilter("ignore")
+            from heareval.score import available_scores
 
         self.task = task
         label_to_idx = {label: number for number, label in enumerate(task.vocabulary)}

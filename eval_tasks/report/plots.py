@@ -40,7 +40,8 @@ MAX_PANELS = 6
 def to_svg(figure: Figure) -> str:
     """The figure as an ``<svg>`` element without background, text in the page's own colour."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
+    with matplotlib.rc_context(STYLE):  # text stays text, in the reader's fonts
+        figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
     svg = buffer.getvalue()
     return re.sub(f"(?i){INK}", "currentColor", svg[svg.index("<svg") :])
 

@@ -1,0 +1,284 @@
+"""The linear probe against slow references, scikit-learn, sed_eval and cases with known answers."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import sed_eval
+import torch
+from dcase_util.containers import MetaDataContainer
+from sklearn.linear_model import LogisticRegression
+
+from eval_tasks.errors import UserError
+from eval_tasks.files import write_json
+from eval_tasks.probe import Protocol, Scorer, data_splits, load_splits, probe_models, probe_task, train
+from eval_tasks.results import ModelFolder, unpickle
+from eval_tasks.task_folder import TaskFolder, write_description
+
+QUICK = Protocol(epochs=60, learning_rate=1e-2)
+
+
+def embeddings_folder(folder, splits, vocabulary, evaluation, split_mode="trainvaltest"):
+    """Files as heareval's embeddings runner leaves them.
+
+    ``splits`` maps split to (embeddings, labels of each row), and for event tasks also the rows'
+    (file, ms) and the events of each file.
+    """
+    event = any(len(parts) > 2 for parts in splits.values())
+    metadata = {
+        "task_name": "task",
+        "version": "v1",
+        "mode": "full",
+        "embedding_type": "event" if event else "scene",
+        "prediction_type": "multilabel" if event else "multiclass",
+        "split_mode": split_mode,
+        "sample_duration": 1.0,
+        "evaluation": evaluation,
+        "splits": list(splits),
+    }
+    labels = {}
+    for split, parts in splits.items():
+        labels[split] = parts[3] if event else {f"{row}.wav": label for row, label in enumerate(parts[1])}
+    task = write_description(folder, metadata, labels, vocabulary)
+    for split, parts in splits.items():
+        parts[0].astype(np.float32).tofile(folder / f"{split}.embeddings.npy")
+        write_json(folder / f"{split}.embedding-dimensions.json", parts[0].shape)
+        (folder / f"{split}.target-labels.pkl").write_bytes(pickle.dumps(parts[1]))
+        if event:
+            write_json(folder / f"{split}.filename-timestamps.json", parts[2])
+    (folder / ".done.embeddings").touch()
+    return task
+
+
+def clouds(count, spread, seed, classes=3, size=8):
+    """Normal clouds around one point a class: embeddings ``(count, size)`` and labels."""
+    rng = np.random.default_rng(seed)
+    centres = 2 * np.eye(classes, size)
+    labels = rng.integers(classes, size=count)
+    return centres[labels] + spread * rng.standard_normal((count, size)), [[f"c{label}"] for label in labels]
+
+
+def scene_task(folder, spread=0.1):
+    splits = {split: clouds(count, spread, seed) for seed, (split, count) in
+              enumerate((("train", 600), ("valid", 200), ("test", 400)))}  # fmt: skip
+    return embeddings_folder(folder, splits, ["c0", "c1", "c2"], ["top1_acc"])
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model folder with one finished task of well separated classes."""
+    write_json(tmp_path / "tiny/model.json", {"module": "tiny"})
+    scene_task(tmp_path / "tiny/embeddings/tiny/task-v1-full")
+    return ModelFolder(tmp_path / "tiny")
+
+
+def test_training_equals_a_slow_loop(tmp_path):
+    """Softmax regression by Adam, one full batch an epoch and no dropout, written out in NumPy."""
+    data = load_splits(scene_task(tmp_path / "task", spread=1.0), ["train"])
+    protocol = Protocol(epochs=5, batch_size=600, learning_rate=0.01, dropout=0.0)
+    torch.manual_seed(3)
+    start = torch.nn.Linear(8, 3)
+    trained = train(data, multilabel=False, protocol=protocol, seed=3)
+
+    x = np.hstack([data.embeddings.numpy(), np.ones((600, 1))]).astype(np.float64)
+    y = data.targets.numpy()
+    weight = np.hstack([start.weight.detach().numpy(), start.bias.detach().numpy()[:, None]]).astype(
+        np.float64
+    )
+    first, second = np.zeros_like(weight), np.zeros_like(weight)
+    for step in range(1, 6):
+        exponent = np.exp(x @ weight.T)
+        gradient = (exponent / exponent.sum(1, keepdims=True) - y).T @ x / len(x)
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        weight -= 0.01 * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+    np.testing.assert_allclose(trained.weight.detach(), weight[:, :-1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(trained.bias.detach(), weight[:, -1], rtol=1e-4, atol=1e-5)
+
+
+def test_accuracy_is_near_that_of_logistic_regression(tmp_path):
+    task = scene_task(tmp_path / "task", spread=1.2)
+    problem = probe_task(task.path, tmp_path / "probe", QUICK, seeds=1)
+    own = json.loads((tmp_path / "probe/seed0.json").read_text())["scores"]["top1_acc"]
+    training, test = load_splits(task, ["train"]), load_splits(task, ["test"])
+    reference = LogisticRegression().fit(training.embeddings, training.targets.argmax(1))
+    expected = reference.score(test.embeddings, test.targets.argmax(1))
+    assert not problem and 0.5 < expected < 0.95
+    assert own == pytest.approx(expected, abs=0.03)
+
+
+def test_seeds_are_kept_and_only_missing_ones_are_made(model):
+    protocol = Protocol(epochs=2)
+    [(name, task, scores, problem)] = probe_models([model], protocol, seeds=2)
+    files = model.probes()[protocol.name][task]
+    times = [file.stat().st_mtime_ns for file in files]
+    assert (name, task, problem, len(files)) == ("tiny", "task-v1-full", "", 2)
+    values = [json.loads(file.read_text())["scores"]["top1_acc"] for file in files]
+    assert scores["top1_acc"].mean == pytest.approx(np.mean(values))
+    assert scores["top1_acc"].deviation == pytest.approx(np.std(values, ddof=1))
+    probe_models([model], protocol, seeds=3)
+    files = model.probes()[protocol.name][task]
+    assert len(files) == 3 and [file.stat().st_mtime_ns for file in files[:2]] == times
+
+
+def test_a_seed_decides_the_result(tmp_path):
+    data = load_splits(scene_task(tmp_path / "task", spread=1.0), ["train"])
+    first, again, other = (train(data, False, Protocol(epochs=1), seed).weight for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_standardized_scores_do_not_depend_on_scale_and_offset(tmp_path):
+    splits = {split: clouds(300, 1.0, seed) for seed, split in enumerate(("train", "valid", "test"))}
+    scaled = {split: (1e-3 * values - 7, labels) for split, (values, labels) in splits.items()}
+    protocol = Protocol(epochs=20, learning_rate=1e-2, standardize=True)
+    scores = []
+    for name, content in (("plain", splits), ("scaled", scaled)):
+        embeddings_folder(tmp_path / name, content, ["c0", "c1", "c2"], ["top1_acc"])
+        assert not probe_task(tmp_path / name, tmp_path / f"probe-{name}", protocol, seeds=1)
+        scores.append(json.loads((tmp_path / f"probe-{name}/seed0.json").read_text())["scores"]["top1_acc"])
+    assert scores[0] == pytest.approx(scores[1], abs=0.01) and scores[0] > 0.7
+
+
+def test_best_epoch_is_the_one_with_the_best_validation_score(tmp_path):
+    data = load_splits(scene_task(tmp_path / "task"), ["train"])
+    seen = []
+
+    def validate(layer):
+        seen.append(layer.weight.detach().clone())
+        return {1: 0.9}.get(len(seen) - 1, 0.1)
+
+    best = train(data, False, Protocol(epochs=35, select="best"), 0, validate)
+    assert len(seen) == 4  # epochs 10, 20, 30 and the last
+    assert torch.equal(best.weight, seen[1]) and not torch.equal(best.weight, seen[3])
+
+
+def test_folds_are_divided_as_heareval_divides_them(tmp_path):
+    from heareval.predictions.task_predictions import get_splits_from_metadata
+
+    splits = {f"fold{number:02d}": clouds(20, 0.1, number) for number in (2, 0, 1, 3)}
+    task = embeddings_folder(tmp_path / "task", splits, ["c0", "c1", "c2"], ["top1_acc"], "presplit_kfold")
+    expected = get_splits_from_metadata(dict(task.metadata))
+    for own, theirs in zip(data_splits(task), expected, strict=True):
+        assert [sorted(part) for part in own] == [sorted(theirs[key]) for key in ("train", "valid", "test")]
+    assert not probe_task(task.path, tmp_path / "probe", Protocol(epochs=1), seeds=1)
+    content = json.loads((tmp_path / "probe/seed0.json").read_text())
+    assert [part["test"] for part in content["parts"]] == [["fold00"], ["fold01"], ["fold02"], ["fold03"]]
+    accuracies = [part["scores"]["top1_acc"] for part in content["parts"]]
+    assert content["scores"]["top1_acc"] == pytest.approx(np.mean(accuracies))
+
+
+def event_task(folder):
+    """One scene a split, 10 s, a frame each 50 ms; the embedding is the logit of each class.
+
+    Truth: a at 1.0 s, b at 4.0 s, a at 7.0 s, of 1 s each. The test frames say: the first a at its
+    place, b 500 ms late, a blip of 150 ms of a at 9.0 s.
+    """
+    times_ms = np.arange(0, 10_000, 50.0)
+
+    def frames(*spans):
+        logits = np.full((200, 2), -5.0)
+        for column, start_ms, end_ms in spans:
+            logits[(times_ms >= start_ms) & (times_ms <= end_ms), column] = 5.0
+        return logits
+
+    truth = [(0, 1000, 2000), (1, 4000, 5000), (0, 7000, 8000)]
+    heard = [(0, 1000, 2000), (1, 4500, 5500), (0, 9000, 9150)]
+    splits = {}
+    for split in ("train", "valid", "test"):
+        values = frames(*(heard if split == "test" else truth))
+        events = [{"label": "ab"[column], "start": start, "end": end} for column, start, end in truth]
+        labels = [[] for _ in times_ms]
+        for column, start, end in truth:
+            for row in np.flatnonzero((times_ms >= start) & (times_ms <= end)):
+                labels[row].append("ab"[column])
+        located = [(f"/somewhere/{split}.wav", time_ms) for time_ms in times_ms]
+        splits[split] = (values, labels, located, {f"{split}.wav": events})
+    return embeddings_folder(folder, splits, ["a", "b"], ["event_onset_200ms_fms", "segment_1s_er"])
+
+
+def identity(size):
+    layer = torch.nn.Linear(size, size)
+    torch.nn.init.eye_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    return layer
+
+
+def test_event_scores_of_a_known_case(tmp_path):
+    task = event_task(tmp_path / "task")
+    data = load_splits(task, ["test"])
+    scores = Scorer(task)(identity(2), data, {"median_filter_ms": 250, "min_duration": 125})
+    # The blip of 4 frames outlives the filter, as 9.0 to 9.15 s: 3 heard, 3 true, 1 onset right.
+    assert scores["event_onset_200ms_fms"] == pytest.approx(1 / 3)
+    stricter = Scorer(task)(identity(2), data, {"median_filter_ms": 250, "min_duration": 250})
+    assert stricter["event_onset_200ms_fms"] == pytest.approx(2 * (1 / 2) * (1 / 3) / (1 / 2 + 1 / 3))
+
+    heard = [("a", 1.0, 2.0), ("b", 4.5, 5.5)]
+    metric = sed_eval.sound_event.SegmentBasedMetrics(["a", "b"], time_resolution=1.0)
+    metric.evaluate(
+        MetaDataContainer([{"event_label": e["label"], "onset": e["start"] / 1000, "offset": e["end"] / 1000,
+                            "file": "f"} for e in data.events["test.wav"]]),
+        MetaDataContainer([{"event_label": label, "onset": start, "offset": end, "file": "f"}
+                           for label, start, end in heard]),
+    )  # fmt: skip
+    assert stricter["segment_1s_er"] == pytest.approx(
+        metric.results_overall_metrics()["error_rate"]["error_rate"]
+    )
+
+
+def test_silence_scores_zero_and_not_nan(tmp_path):
+    task = event_task(tmp_path / "task")
+    layer = identity(2)
+    torch.nn.init.constant_(layer.bias, -100.0)
+    scores = Scorer(task)(layer, load_splits(task, ["test"]), {"median_filter_ms": 250, "min_duration": 125})
+    assert scores["event_onset_200ms_fms"] == 0.0 and scores["segment_1s_er"] == 1.0
+
+
+def test_event_task_end_to_end(tmp_path):
+    task = event_task(tmp_path / "task")
+    assert not probe_task(task.path, tmp_path / "probe", QUICK, seeds=1)
+    content = json.loads((tmp_path / "probe/seed0.json").read_text())
+    assert content["parts"][0]["postprocessing"]["min_duration"] in (125, 250)
+    assert 1 / 3 <= content["scores"]["event_onset_200ms_fms"] <= 0.4 + 1e-9
+
+
+def test_chroma_forgives_octaves(tmp_path):
+    notes = [str(note) for note in range(21, 46)]
+    values = np.eye(25)[[0, 12, 5]]
+    splits = {split: (values, [["21"], ["21"], ["21"]]) for split in ("train", "valid", "test")}
+    task = embeddings_folder(tmp_path / "task", splits, notes, ["pitch_acc", "chroma_acc"])
+    scores = Scorer(task)(identity(25), load_splits(task, ["test"]))
+    assert scores == {"pitch_acc": pytest.approx(1 / 3), "chroma_acc": pytest.approx(2 / 3)}
+
+
+def test_bad_embeddings_are_named(tmp_path):
+    task = scene_task(tmp_path / "task")
+    values = np.fromfile(task.path / "train.embeddings.npy", dtype=np.float32)
+    values[7] = np.nan
+    values.tofile(task.path / "train.embeddings.npy")
+    assert "train.embeddings.npy holds values that are not finite" in probe_task(
+        task.path, tmp_path / "probe", QUICK, seeds=1
+    )
+    with pytest.raises(UserError, match="not in the vocabulary"):
+        (task.path / "valid.target-labels.pkl").write_bytes(pickle.dumps([["c9"]] * 200))
+        load_splits(TaskFolder.open(task.path), ["valid"])
+
+
+def test_nothing_to_probe(tmp_path, model):
+    with pytest.raises(UserError, match="no finished embeddings"):
+        probe_models([model], tasks=["other"])
+
+
+def test_pickles_cannot_run_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return print, ("ran",)
+
+    (tmp_path / "labels.pkl").write_bytes(pickle.dumps([Evil()]))
+    with pytest.raises(pickle.UnpicklingError, match=r"builtins\.print"):
+        unpickle(tmp_path / "labels.pkl")
+
+
+def test_protocol_names_tell_what_differs():
+    assert Protocol().name == "linear"
+    assert Protocol(standardize=True, select="best").name == "linear-standardize-select=best"

@@ -1,0 +1,211 @@
+"""Reports from hand-made results, whose numbers are known."""
+
+import json
+import pickle
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+import torch
+
+from eval_tasks.errors import UserError
+from eval_tasks.files import write_json
+from eval_tasks.registry import hear_tasks
+from eval_tasks.report import write_report
+from eval_tasks.report.leaderboard import NAMED, derive, leaderboard, published_task
+from eval_tasks.report.table import chance, gather, markdown_table
+from eval_tasks.results import ModelFolder, find_models
+from eval_tasks.task_folder import TaskFolder, write_description
+
+MODELS = {"eval_tasks.baselines.logmel": 0.25, "ours": 0.75}
+
+
+def describe(folder, name, splits, vocabulary, evaluation, events=False, split_mode="trainvaltest"):
+    task_name, version, mode = name.split("-")
+    metadata = {
+        "task_name": task_name,
+        "version": version,
+        "mode": mode,
+        "embedding_type": "event" if events else "scene",
+        "prediction_type": "multilabel" if events else "multiclass",
+        "split_mode": split_mode,
+        "sample_duration": 4.0,
+        "evaluation": evaluation,
+        "splits": list(splits),
+    }
+    return write_description(folder, metadata, splits, vocabulary)
+
+
+def add_task(model, name, scores, answers=None, **description):
+    """Finished embeddings and predictions of one task."""
+    embeddings = model / "embeddings" / model.name / name
+    predictions = model / "predictions/default" / name
+    for folder in (embeddings, predictions):
+        describe(folder, name, **description)
+    (embeddings / ".done.embeddings").touch()
+    write_json(embeddings / "profile.embeddings.json", {"time_elapsed": 12.0})
+    write_json(predictions / "test.predicted-scores.json", scores)
+    (predictions / "prediction-done.json").touch()
+    if answers:
+        (predictions / "test.predictions.pkl").write_bytes(pickle.dumps(answers))
+
+
+@pytest.fixture
+def models(tmp_path):
+    """Two models on a pitch, an event, a fold task and one that has a published task's name."""
+    for name, score in MODELS.items():
+        folder = tmp_path / "out" / name
+        info = {"module": name, "model": "", "model_sha256": "", "model_options": {"a<b": "&"}}
+        write_json(folder / "model.json", {**info, "scene_embedding_size": 8, "timestamp_embedding_size": 8})
+        notes = [str(21 + note) for note in range(24)]
+        target = torch.eye(24)[[0, 12]]
+        add_task(
+            folder,
+            "notes-v1-full",
+            {"test": {"test_pitch_acc": score, "test_chroma_acc": 1.0}},
+            {"target": target, "prediction": target.roll(12, 1)},
+            splits={"train": {}, "valid": {}, "test": {"a.wav": ["21"], "b.wav": ["33"]}},
+            vocabulary=notes,
+            evaluation=["pitch_acc", "chroma_acc"],
+        )
+        scene = {"s.wav": [{"label": "knock", "start": 1000.0, "end": 2000.0}]}
+        add_task(
+            folder,
+            "events-v1-full",
+            {"test": {"test_event_onset_200ms_fms": float("nan"), "test_segment_1s_er": 1.5 - score}},
+            {"target_events": scene, "predicted_events": scene},
+            splits={"train": {}, "valid": {}, "test": scene},
+            vocabulary=["cough", "knock"],
+            evaluation=["event_onset_200ms_fms", "segment_1s_er"],
+            events=True,
+        )
+        folds = {f"fold{number:02d}": {f"{number}.wav": ["x"]} for number in range(3)}
+        tests = {fold: {"test_top1_acc": score + 0.1 * place} for place, fold in enumerate(folds)}
+        common = {"vocabulary": list("wxyz"), "evaluation": ["top1_acc"], "split_mode": "presplit_kfold"}
+        add_task(folder, "sounds-v1-5h", {**tests, "aggregated_scores": {}}, splits=folds, **common)
+        add_task(folder, "beijing_opera-v1.0-full", tests, splits=folds, **common)
+        for seed, value in enumerate((score, score + 0.1)):
+            file = folder / f"probe/linear/sounds-v1-5h/seed{seed}.json"
+            write_json(file, {"scores": {"top1_acc": value}})
+    return find_models([tmp_path / "out"])
+
+
+class Page(HTMLParser):
+    """Tags that stay open, addresses, and text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.addresses, self.text = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attributes):
+        self.addresses += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_scores_are_those_of_the_files(models):
+    table = gather(models).table.set_index(["protocol", "task", "metric", "model"])
+    folds = table.loc["heareval, default grid", "sounds-v1-5h", "top1_acc", "ours"]
+    assert (folds["mean"], folds["deviation"], folds["count"]) == pytest.approx((0.85, 0.1, 3))
+    seeds = table.loc["probe, linear", "sounds-v1-5h", "top1_acc", "logmel"]
+    assert (seeds["mean"], seeds["count"]) == pytest.approx((0.3, 2))
+    silent = table.loc["heareval, default grid", "events-v1-full", "event_onset_200ms_fms", "ours"]
+    assert silent["mean"] == 0.0  # no prediction: heareval writes NaN
+
+
+def test_markdown_marks_the_best_and_knows_where_low_is_good(models):
+    scores = gather(models)
+    lines = markdown_table(scores, "heareval, default grid").splitlines()
+    assert lines[0].split(" | ")[2:] == ["logmel", "ours", "chance |"]
+    notes = next(line for line in lines if "pitch accuracy" in line)
+    assert notes == "| notes-v1-full | pitch accuracy | 0.250 | **0.750** | 0.042 |"
+    error_rate = next(line for line in lines if "error rate" in line)
+    assert "| 1.250 | **0.750** | 1.000 |" in error_rate
+
+
+def test_page_is_whole_and_needs_nothing_beside_it(models, tmp_path):
+    page = write_report(models, tmp_path / "report", title="Two <models>")
+    parsed = Page(page.read_text())
+    assert parsed.open == []
+    assert all(address.startswith(("#", "data:")) for address in parsed.addresses)
+    assert "Two <models>" in parsed.text and '{"a<b": "&"}' in parsed.text
+    assert "right 0.0%, octave off 100.0%" in parsed.text  # every answer was an octave off
+    assert page.read_text().count("<svg") == 2 + 1 + 2  # bars and radar, bars, pitch and scene
+    csv = pd.read_csv(tmp_path / "report/scores.csv")
+    assert len(csv) == len(gather(models).table)
+    for line in (tmp_path / "report/report.md").read_text().splitlines():
+        if line.startswith("!["):
+            assert (tmp_path / "report" / line.split("(")[-1].rstrip(")")).stat().st_size > 1000
+
+
+def test_the_leaderboard_stands_beside_published_tasks_only(models, tmp_path):
+    assert gather(models).reference_names == ["chance"]  # the name alone is not enough
+    entry = next(entry for entry in hear_tasks() if entry.leaderboard == "Beijing Opera")
+    name = entry.folders[0]
+
+    def task(folder, clips):
+        folds = {f"fold{number:02d}": {} for number in range(5)}
+        for clip in range(clips):
+            folds[f"fold{clip % 5:02d}"][f"{clip}.wav"] = ["x"]
+        described = describe(folder / name, "a-b-c", folds, list("wxyz"), ["top1_acc"])
+        task_name, rest = name.split("-", 1)
+        version, mode = rest.rsplit("-", 1)
+        named = {**described.metadata, "task_name": task_name, "version": version, "mode": mode}
+        write_json(folder / name / "task_metadata.json", named)
+        return TaskFolder.open(folder / name)
+
+    assert published_task(task(tmp_path / "full", entry.clips)) is entry
+    assert published_task(task(tmp_path / "small", 30)) is None
+
+
+def test_reference_numbers_of_a_published_task(models, monkeypatch):
+    entry = next(entry for entry in hear_tasks() if entry.leaderboard == "Beijing Opera")
+    monkeypatch.setattr(
+        "eval_tasks.report.table.published_task",
+        lambda task: entry if task.task_name == "beijing_opera" else None,
+    )
+    scores = gather(models)
+    lines = markdown_table(scores, "heareval, default grid").splitlines()
+    assert "leaderboard best" in lines[0] and "CREPE" in lines[0]
+    opera = next(line for line in lines if line.startswith("| beijing_opera"))
+    assert f"{leaderboard().loc['Beijing Opera', 'best']:.3f}" in opera
+    assert next(line for line in lines if line.startswith("| sounds")).count("0.975") == 0
+    assert "leaderboard" not in markdown_table(scores, "probe, linear")  # which heareval did not make
+
+
+def test_leaderboard_numbers_against_a_slow_loop():
+    systems = [*NAMED, "other"]
+    values = [0.1, None, 0.3, 0.9, 0.5, 0.2, 0.4]
+    table = pd.DataFrame({"Model": systems, "URL": "u", "Submission Date": "d", "Task A": values})
+    row = derive(table).loc["Task A"]
+    known = sorted(value for value in values if value is not None)
+    assert (row["systems"], row["best"], row["median"]) == (6, 0.9, (known[2] + known[3]) / 2)
+    assert row["best_system"] == NAMED[3] and row[NAMED[0]] == 0.1 and pd.isna(row[NAMED[1]])
+    assert set(leaderboard().index) == {entry.leaderboard for entry in hear_tasks()}
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"), [("top1_acc", 1 / 4), ("mAP", 3 / 8), ("aucroc", 0.5), ("d_prime", 0.0)]
+)
+def test_chance(tmp_path, metric, expected):
+    splits = {"train": {}, "valid": {}, "test": {"a.wav": ["w", "x"], "b.wav": ["w"]}}
+    assert chance(describe(tmp_path / "t", "t-v1-full", splits, list("wxyz"), [metric]), metric) == expected
+
+
+def test_folders_without_results(tmp_path):
+    with pytest.raises(UserError, match="no results here"):
+        find_models([tmp_path])
+    write_json(tmp_path / "empty/model.json", {"module": "m"})
+    with pytest.raises(UserError, match="no finished predictions"):
+        write_report([ModelFolder(tmp_path / "empty")], tmp_path / "report")
+    assert json.loads((tmp_path / "empty/model.json").read_text()) == {"module": "m"}

@@ -1,0 +1,128 @@
+"""A leaderboard entry from hand-made results of all 19 tasks."""
+
+import csv
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from eval_tasks import submit
+from eval_tasks.errors import UserError
+from eval_tasks.files import write_json
+from eval_tasks.registry import hear_tasks
+from eval_tasks.report.leaderboard import leaderboard
+from eval_tasks.results import ModelFolder
+from eval_tasks.task_folder import write_description
+
+INFO = {
+    "module": "a_module",
+    "model": "weights.pt",
+    "model_options": {"hop_ms": 20},
+    "model_sha256": "12ab",
+    "module_sha256": "34cd",
+    "sample_rate": 16000,
+    "versions": {"heareval": "2021.1.3"},
+}
+
+
+def add_scored_task(model, name, entry, score, clips):
+    folder = model / "predictions/default" / name
+    task_name, rest = name.split("-", 1)
+    version, mode = rest.rsplit("-", 1)
+    metadata = {
+        "task_name": task_name,
+        "version": version,
+        "mode": mode,
+        "embedding_type": "scene",
+        "prediction_type": "multiclass",
+        "split_mode": "trainvaltest",
+        "sample_duration": 1.0,
+        "evaluation": [entry.score],
+        "splits": ["train", "valid", "test"],
+    }
+    content = {"train": {f"{clip}.wav": [] for clip in range(clips)}, "valid": {}, "test": {}}
+    write_description(folder, metadata, content, ["x"])
+    write_json(folder / "test.predicted-scores.json", {"test": {f"test_{entry.score}": score}})
+    (folder / "prediction-done.json").touch()
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """All 19 tasks, as large as the published ones, with scores 0.01, 0.02, ..."""
+    folder = tmp_path_factory.mktemp("scored")
+    write_json(folder / "model.json", INFO)
+    for number, entry in enumerate(hear_tasks()):
+        for place, name in enumerate(entry.folders):
+            add_scored_task(folder, name, entry, (number + 1) / 100 + place / 10, entry.clips)
+    return folder
+
+
+@pytest.fixture
+def model(scored, tmp_path, monkeypatch):
+    """A copy of these; a module that has not changed and that validates."""
+    monkeypatch.setattr(submit, "ask", lambda *args: dict(INFO))
+    good = subprocess.CompletedProcess([], 0, stdout="Looks good!\n")
+    monkeypatch.setattr(submit.subprocess, "run", lambda *args, **kwargs: good)
+    return ModelFolder(shutil.copytree(scored, tmp_path / "ours"))
+
+
+def test_a_complete_entry(model, tmp_path):
+    out = submit.submit(model, tmp_path / "entry", "Ours", "https://example.org/ours")
+    header, row = csv.reader((out / "row.csv").open())
+    assert header == ["Model", "URL", "Submission Date", *leaderboard().index]
+    assert row[:2] == ["Ours", "https://example.org/ours"]
+    values = dict(zip(header[3:], map(float, row[3:]), strict=True))
+    for number, entry in enumerate(hear_tasks()):  # several folders: their mean
+        extra = (len(entry.folders) - 1) / 20
+        assert values[entry.leaderboard] == pytest.approx((number + 1) / 100 + extra)
+    assert "Looks good!" in (out / "validator.log").read_text()
+    assert json.loads((out / "model.json").read_text()) == INFO
+    assert "heareval==2021.1.3" in (out / "environment.txt").read_text()
+    how = (out / "REPRODUCE.md").read_text()
+    assert "12ab" in how and "34cd" in how
+    assert """--model weights.pt --model-options '{"hop_ms": 20}'""" in how
+
+
+def test_refused_with_the_list_of_what_is_wanting(model, tmp_path):
+    first, second = hear_tasks()[1], hear_tasks()[2]
+    (model.path / "predictions/default" / first.folders[0] / "prediction-done.json").unlink()
+    add_scored_task(model.path, second.folders[0], second, 0.5, clips=10)
+    with pytest.raises(UserError) as refusal:
+        submit.submit(model, tmp_path / "entry", "Ours", "")
+    message = str(refusal.value)
+    assert "2 of 19 tasks" in message
+    assert f"{first.title}: {first.folders[0]} has no score" in message
+    assert f"is not the published task (10 clips, not {second.clips})" in message
+    assert not (tmp_path / "entry").exists()
+
+
+def test_stand_ins_alone_are_refused(model, tmp_path):
+    with pytest.raises(UserError, match="19 of 19 tasks are wanting"):
+        submit.submit(model, tmp_path / "entry", "Ours", "", grid="faster")
+
+
+def test_refused_where_the_weights_changed(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(submit, "ask", lambda *args: {**INFO, "model_sha256": "other"})
+    with pytest.raises(UserError, match="model_sha256 changed since"):
+        submit.submit(model, tmp_path / "entry", "Ours", "")
+
+
+def test_refused_where_the_validator_does(model, tmp_path, monkeypatch):
+    bad = subprocess.CompletedProcess([], 1, stdout="ModelError: timestamps\n")
+    monkeypatch.setattr(submit.subprocess, "run", lambda *args, **kwargs: bad)
+    with pytest.raises(UserError, match="ModelError: timestamps"):
+        submit.submit(model, tmp_path / "entry", "Ours", "")
+    assert not (tmp_path / "entry").exists()
+
+
+def test_nothing_is_overwritten(model, tmp_path):
+    (tmp_path / "entry").mkdir()
+    with pytest.raises(UserError, match="is there already"):
+        submit.submit(model, tmp_path / "entry", "Ours", "")
+
+
+def test_the_real_validator_is_asked():
+    valid, log = submit.validate("not_a_hear_module", "weights.pt")
+    assert not valid and "No module named 'not_a_hear_module'" in log
+    assert log.startswith("$ python -m hearvalidator.validate not_a_hear_module --model weights.pt\n")
