@@ -105,7 +105,7 @@ def check_settings(folder: Path, settings: ClipSettings) -> None:
         json.dump(asdict(settings), out)
 
 
-def duration_s(path: Path) -> float:
+def header_duration_s(path: Path) -> float:
     """From the header; 0 where there is none (it will be listed as unreadable)."""
     try:
         return float(soundfile.info(os.fsencode(path)).duration)
@@ -113,13 +113,18 @@ def duration_s(path: Path) -> float:
         return 0.0
 
 
-def check_space(folder: Path, files: Sequence[SourceFile], settings: ClipSettings, jobs: int) -> None:
+def check_space(folder: Path, files: Sequence[SourceFile], settings: ClipSettings, jobs: int) -> list[float]:
     """Refuse to begin what the disk cannot hold.
+
+    Returns:
+        The files' durations in seconds, as their headers have them.
 
     Raises:
         OSError: with what is needed and what is free.
     """
-    durations = Parallel(n_jobs=jobs, prefer="threads")(delayed(duration_s)(file.path) for file in files)
+    durations = Parallel(n_jobs=jobs, prefer="threads")(
+        delayed(header_duration_s)(file.path) for file in files
+    )
     second = settings.sample_rate * BYTES_PER_SAMPLE
     in_flight = sum(sorted(durations)[-2 * jobs :])  # converted, not yet in the store
     needed = int((sum(durations) + in_flight) * second) + SPARE_BYTES
@@ -130,6 +135,7 @@ def check_space(folder: Path, files: Sequence[SourceFile], settings: ClipSetting
             f"{folder}: {needed / 1e9:.2f} GB needed for {sum(durations) / 3600:.1f} h of audio, "
             f"{free / 1e9:.2f} GB free: make room, give another --out or fewer sources"
         )
+    return durations
 
 
 def file_entry(file: SourceFile, part: Path, settings: ClipSettings) -> tuple[dict[str, Any], Path]:
@@ -182,15 +188,14 @@ def pack(
         todo = still_to_do(files, read_journal(folder))
         if len(todo) < len(files):
             print(f"{len(files) - len(todo)} of {len(files)} files are packed already", file=sys.stderr)
-        if todo:
-            check_space(folder, todo, settings, jobs)
+        durations = check_space(folder, todo, settings, jobs)
         parts = folder / "parts"
         shutil.rmtree(parts, ignore_errors=True)
         run_parts = parts / f"{os.getpid()}-{time.time_ns()}"  # orphans of a killed run cannot write here
         run_parts.mkdir(parents=True)
         store = StoreWriter(folder)
         try:
-            append_all(store, todo, run_parts, settings, jobs)
+            append_all(store, todo, durations, run_parts, settings, jobs)
         finally:
             store.close()
             shutil.rmtree(parts, ignore_errors=True)
@@ -198,21 +203,31 @@ def pack(
 
 
 def append_all(
-    store: StoreWriter, todo: list[SourceFile], parts: Path, settings: ClipSettings, jobs: int
+    store: StoreWriter,
+    todo: list[SourceFile],
+    durations: list[float],
+    parts: Path,
+    settings: ClipSettings,
+    jobs: int,
 ) -> None:
     """Convert in parallel, append in order: the store depends on nothing but the list of files."""
-    results = Parallel(n_jobs=jobs, return_as="generator")(
+    results = Parallel(n_jobs=jobs, return_as="generator", batch_size=8, pre_dispatch="4 * n_jobs")(
         delayed(file_entry)(file, parts / str(number), settings) for number, file in enumerate(todo)
     )
     committed = time.monotonic()
-    with tqdm(results, total=len(todo), unit="file", desc="pack", mininterval=0.5) as progress:
-        for entry, part in progress:
+    with tqdm(
+        total=sum(durations) / 3600,
+        desc="pack",
+        bar_format="{l_bar}{bar}| {n:.2f}/{total:.2f} h [{elapsed}<{remaining}]",
+        mininterval=0.5 if sys.stderr.isatty() else 30,
+    ) as progress:
+        for (entry, part), duration_s in zip(results, durations, strict=True):
             store.add(entry, part)
             part.unlink(missing_ok=True)
+            progress.update(min(duration_s / 3600, progress.total - progress.n))  # rounding adds up
             if time.monotonic() - committed > COMMIT_EVERY_S:
                 store.commit()
                 committed = time.monotonic()
-                progress.set_postfix_str(f"{store.samples / settings.sample_rate / 3600:.2f} h")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -130,7 +130,7 @@ class ShardSource:
                     group, whole = [], whole + 1
             if not found:
                 raise ValueError(
-                    f"{self.location}: no clips to train on in the shards of rank {rank}: all are unreadable, "
+                    f"{self.location}: no clips to train on in the shards of rank {rank}: all unreadable, "
                     "too short or held out for validation"
                 )
             if whole:

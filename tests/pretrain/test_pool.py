@@ -25,7 +25,7 @@ eval name=\\${$#}
 echo "$0 $name" >> @/calls
 [ -e "@/$name.deb" ] || { echo "E: No packages found" >&2; exit 100; }
 case $0 in
-  *apt-cache) printf 'Package: %s\\nSize: 1000\\nInstalled-Size: 10\\nHomepage: https://sounds.example\\n' "$name" ;;
+  *apt-cache) printf 'Size: 1000\\nInstalled-Size: 10\\nHomepage: https://sounds.example\\n' ;;
   *apt-get) cp "@/$name.deb" "./${name}_1.2_all.deb" ;;
 esac
 """
