@@ -97,11 +97,14 @@ def cut(blocks: Iterator[NDArray[np.int16]], clip_samples: int) -> Iterator[NDAr
 def convert(path: Path, part: Path, settings: ClipSettings) -> dict[str, Any]:
     """Cut one file into clips and write those worth keeping to ``part``, one after the other.
 
-    Never raises for what is wrong with the file: the reason is in the result.
+    What is wrong with the file raises nothing: the reason is in the result.
 
     Returns:
         ``clips``: a list of ``(start, length, peak, rms, sha256)`` in samples and full scale = 1;
         ``dropped``: a list of ``(start, length, reason)``; ``reason``: why no clip is left, or None.
+
+    Raises:
+        OSError: ``part`` cannot be written.
     """
     threshold = FULL_SCALE * 10 ** (settings.silence_dbfs / 20)
     clips: list[tuple[int, int, float, float, str]] = []
@@ -123,10 +126,12 @@ def convert(path: Path, part: Path, settings: ClipSettings) -> dict[str, Any]:
                     levels = (round(peak / FULL_SCALE, 6), round(rms / FULL_SCALE, 6))
                     clips.append((start, len(clip), *levels, hashlib.sha256(data).hexdigest()))
                 start += len(clip)
+    except OSError:
+        raise  # our own disk: soundfile raises none
     except Exception as error:  # any decoder's fault: one bad file of many is listed, not fatal
-        if isinstance(error, OSError) and error.filename in (None, str(part)) and error.errno:
-            raise  # our own disk, not the file
-        return {"clips": [], "dropped": [], "reason": f"unreadable: {str(error).strip() or repr(error)}"}
+        # Without the path that soundfile puts before it: the store is to be the same wherever it is made.
+        what = getattr(error, "error_string", str(error)).strip() or repr(error)
+        return {"clips": [], "dropped": [], "reason": f"unreadable: {what}"}
     if not clips:
         duration_s = start / settings.sample_rate
         too_short = duration_s < settings.min_clip_s

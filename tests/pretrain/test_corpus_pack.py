@@ -156,6 +156,7 @@ def test_rejects_are_listed_with_reasons_and_not_fatal(tmp_path):
         "gone.wav": "unreadable",
     }
     assert "finite" in reasons["nan.wav"]
+    assert not any(str(tmp_path) in reason for reason in reasons.values())
     kept = [row["path"] for row in rows(tmp_path / "out" / store.MANIFEST)]
     assert kept == ["good.wav", "late_silence.wav", "tail.wav"]
 
@@ -322,6 +323,15 @@ def test_disk_space_is_checked_first(tmp_path, monkeypatch, capsys):
     assert run_pack(tmp_path / "in", "--out", tmp_path / "out") == 1
     assert "GB free" in capsys.readouterr().err
     assert not (tmp_path / "out" / store.AUDIO).exists()
+
+
+def test_damaged_header_does_not_ask_for_the_moon(tmp_path):
+    data = bytearray(write(tmp_path / "in/a.wav", noise(2, 1)).read_bytes())
+    rate = data.index(b"fmt ") + 12
+    data[rate : rate + 4] = (1).to_bytes(4, "little")  # 2 s of 16 kHz become 9 hours of 1 Hz
+    (tmp_path / "in/a.wav").write_bytes(data)
+    assert soundfile.info(str(tmp_path / "in/a.wav")).duration > 30000
+    assert pack.header_duration_s(tmp_path / "in/a.wav") < 200
 
 
 def test_full_disk_is_no_fault_of_the_file(tmp_path, monkeypatch, capsys):
