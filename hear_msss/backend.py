@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hear_msss.encoder import Encoder
+from hear_msss.features import Features
 
 
 def fold_batch_norm(encoder: Encoder) -> Encoder:
@@ -52,7 +53,7 @@ class OnnxEncoder:
         ImportError: onnxruntime or onnx is not installed.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder | Features) -> None:
         from hear_msss.export import cached_onnx
 
         _import_onnxruntime()

@@ -12,6 +12,7 @@ from hear_msss.config import ModelConfig
 
 TRUNK_CHANNELS = 1280  # of EfficientNet-B0's last feature map
 TIME_STRIDE = 32  # log-mel frames to one frame of h
+TAPPED = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}  # inner blocks that features take, and their channels
 
 
 def use_own_padding(network: nn.Module) -> nn.Module:
@@ -60,6 +61,9 @@ class Encoder(nn.Module):
             linearly from 0 at the first (stochastic depth); 0.2 is ``efficientnet_pytorch``'s.
     """
 
+    level_mean: Tensor
+    level_std: Tensor
+
     def __init__(self, config: ModelConfig | None = None, drop_connect_rate: float = 0.2) -> None:
         super().__init__()
         self.config = config = config or ModelConfig()
@@ -67,6 +71,11 @@ class Encoder(nn.Module):
         self.network.to(memory_format=torch.channels_last)
         self.projection = nn.Linear(TRUNK_CHANNELS, config.embedding_dim)
         self.norm = nn.LayerNorm(config.embedding_dim)
+        # Of the levels that hear_msss.features puts beside h; measured when weights are made, no part
+        # of what training learns.
+        levels = sum(TAPPED.values()) + 3 * config.n_mels
+        self.register_buffer("level_mean", torch.zeros(levels), persistent=False)
+        self.register_buffer("level_std", torch.ones(levels), persistent=False)
 
     def trunk(self, log_mel: Tensor, taps: Sequence[int] = ()) -> tuple[Tensor, list[Tensor]]:
         """The last feature map, and those of chosen inner blocks.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hear_msss import windows
 from hear_msss.backend import OnnxEncoder, fold_batch_norm
 from hear_msss.encoder import TIME_STRIDE, Encoder
+from hear_msss.features import Features
 from hear_msss.frontend import FrontEnd
 from hear_msss.options import SCENES, TIMESTAMPS, Options
 
@@ -34,19 +35,23 @@ class MSSS(nn.Module):
         super().__init__()
         self.config = encoder.config
         self.options = options = options or Options()
-        self.encoder = fold_batch_norm(encoder)
+        self.encoder: Encoder | Features = fold_batch_norm(encoder)
+        self.dim = encoder.config.embedding_dim
+        if options.features != "h":
+            self.encoder = Features(self.encoder, options.features)
+            self.dim = self.encoder.size
         self.onnx = OnnxEncoder(self.encoder) if options.backend == "onnxruntime" else None
         self.front_end = FrontEnd(encoder.config)
         self.hop_frames = windows.hop_frames(options.hop_ms, encoder.config)
         self.sample_rate = encoder.config.sample_rate
-        self.scene_embedding_size = encoder.config.embedding_dim * SCENES[options.scene]
-        self.timestamp_embedding_size = encoder.config.embedding_dim * TIMESTAMPS[options.timestamp]
+        self.scene_embedding_size = self.dim * SCENES[options.scene]
+        self.timestamp_embedding_size = self.dim * TIMESTAMPS[options.timestamp]
         if options.timestamp == "dense":
             windows.dense_step(self.hop_frames, encoder.config)  # refuses a hop that does not fit
         self.eval()
 
     def encode(self, segments: Tensor) -> Tensor:
-        """Log-mel segments ``(batch, n_mels, segment_frames)`` to h, ``(batch, T', 512)``."""
+        """Segments ``(batch, n_mels, segment_frames)`` to ``(batch, T', dim)``: h, or chosen levels."""
         return self.encoder(segments) if self.onnx is None else self.onnx(segments)
 
     def log_mel(self, audio: Tensor) -> Tensor:
@@ -68,7 +73,7 @@ class MSSS(nn.Module):
     ) -> Tensor:
         """Encode the windows that begin at ``starts`` in every clip: ``(sounds, windows, size)``.
 
-        ``pool`` makes ``(n, size)`` of ``(n, T', 512)``.
+        ``pool`` makes ``(n, size)`` of ``(n, T', dim)``.
         """
         sounds, count = log_mel.shape[0], len(starts)
         cut = log_mel.unfold(2, self.config.segment_frames, 1)  # a view: (sounds, n_mels, starts, 96)
@@ -124,7 +129,7 @@ class MSSS(nn.Module):
         log_mel = self.log_mel(audio)
         if picks is None:
             return self._pool_windows(log_mel, starts, self._pool_timestamp, self.timestamp_embedding_size)
-        dim = self.config.embedding_dim
+        dim = self.dim
         size = dim * self.config.segment_frames // TIME_STRIDE
         frames = self._pool_windows(log_mel, starts, lambda h: h.flatten(1), size)
         return frames.view(audio.shape[0], -1, dim)[:, torch.from_numpy(picks).to(audio.device)]
@@ -149,8 +154,7 @@ class MSSS(nn.Module):
         """Mean and maximum over a clip's windows, ``(sounds, size)`` each, to its scene embedding."""
         if self.options.scene == "mean":
             return mean
-        dim = self.config.embedding_dim
-        return torch.cat([mean[..., :dim], largest[..., dim:]], dim=-1)
+        return torch.cat([mean[..., : self.dim], largest[..., self.dim :]], dim=-1)
 
     def _pool_scene(self, h: Tensor) -> Tensor:
         parts = {"mean": [h.mean(dim=1)], "mean_max": [h.mean(dim=1), h.amax(dim=1)]}

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
+from hear_msss.features import choices
+
 SCENES = {"mean": 1, "mean_max": 2}  # name: size in multiples of what is pooled
 TIMESTAMPS = {"middle": 1, "mean": 1, "middle_mean": 2, "dense": 1}
 BACKENDS = ("torch", "onnxruntime")
@@ -17,9 +19,12 @@ class Options:
     """Embedding options; ``--model-options`` of heareval passes the same names as JSON.
 
     Attributes:
+        features: which levels stand side by side in an embedding: ``h``, the paper's 512 numbers;
+            ``blocks`` (448) and ``log_mel`` (192) beside it or alone, joined by ``+``
+            (see :class:`hear_msss.features.Features`).
         hop_ms: time between two timestamp embeddings, a multiple of 10 ms.
         scene: how frames of h become one scene embedding: ``mean``, or ``mean_max`` (both, side by
-            side: 1024 numbers).
+            side: twice the numbers).
         timestamp: which part of the window around a timestamp stands for it: ``middle`` (the middle
             one of three frames), ``mean`` (of the three), ``middle_mean`` (both, side by side); or
             ``dense``: each window serves three timestamps, one with each of its frames, so that three
@@ -29,6 +34,7 @@ class Options:
             needs ``pip install 'hear_msss[onnx]'``).
     """
 
+    features: str = "h"
     hop_ms: float = 50.0
     scene: str = "mean"
     timestamp: str = "middle"
@@ -36,6 +42,7 @@ class Options:
     backend: str = "torch"
 
     def __post_init__(self) -> None:
+        _one_of("features", self.features, choices())
         _one_of("scene", self.scene, SCENES)
         _one_of("timestamp", self.timestamp, TIMESTAMPS)
         _one_of("backend", self.backend, BACKENDS)

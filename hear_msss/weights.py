@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hear_msss.config import ModelConfig
 from hear_msss.encoder import Encoder
+from hear_msss.features import measure_levels
 from hear_msss.frontend import FrontEnd
 
 FORMAT = "hear_msss-1"
@@ -46,7 +47,7 @@ def save_weights(
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu().contiguous()
-        for name, tensor in encoder.state_dict().items()
+        for name, tensor in (encoder.state_dict() | _levels(encoder)).items()
     }
     metadata = {
         "format": FORMAT,
@@ -107,8 +108,12 @@ def load_weights(name_or_path: str | Path) -> tuple[Encoder, dict[str, Any]]:
     return encoder.eval(), json.loads(metadata["info"])
 
 
+def _levels(encoder: Encoder) -> dict[str, Tensor]:
+    return {"level_mean": encoder.level_mean, "level_std": encoder.level_std}
+
+
 def _fill(encoder: Encoder, tensors: dict[str, Tensor], path: Path) -> None:
-    expected = encoder.state_dict()
+    expected = encoder.state_dict() | _levels(encoder)
     wrong = sorted(
         name
         for name in expected.keys() | tensors.keys()
@@ -119,6 +124,8 @@ def _fill(encoder: Encoder, tensors: dict[str, Tensor], path: Path) -> None:
             f"{path} does not fit the encoder of its own configuration: {len(wrong)} tensors missing, "
             f"left over or of another shape, the first {wrong[:3]}; export the run again"
         )
+    for name, level in _levels(encoder).items():
+        level.copy_(tensors.pop(name))
     encoder.load_state_dict(tensors)
 
 
@@ -137,11 +144,13 @@ def untrained_encoder(config: ModelConfig | None = None, seed: int = SEED) -> En
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.momentum = None  # cumulative: after one batch, exactly its statistics
+        log_mel = FrontEnd(encoder.config)(sounds)
         with torch.no_grad():
-            encoder.train()(FrontEnd(encoder.config)(sounds))
+            encoder.train()(log_mel)
+        measure_levels(encoder.eval(), log_mel)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-    return encoder.eval()
+    return encoder
 
 
 def _calibration_sounds(config: ModelConfig, count: int = 48) -> Tensor:

@@ -1,0 +1,94 @@
+"""Levels beside h: against numpy, and standardised by what they were measured on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import hear_msss
+from hear_msss.encoder import TAPPED
+from hear_msss.features import LIMIT, Features, block_means, choices, log_mel_statistics, measure_levels
+from hear_msss.frontend import FrontEnd
+from hear_msss.weights import load_weights, save_weights, untrained_encoder
+
+
+@pytest.fixture(scope="module")
+def segments() -> torch.Tensor:
+    noise = torch.randn(6, 15_600, generator=torch.Generator().manual_seed(0))
+    loudness = torch.logspace(-3, -0.5, 6)[:, None] * (1 + torch.sin(torch.arange(15_600) / 900))
+    return FrontEnd()(noise * loudness)
+
+
+@pytest.fixture(scope="module")
+def encoder(segments):
+    encoder = untrained_encoder()
+    measure_levels(encoder, segments)
+    return encoder
+
+
+def test_log_mel_statistics_are_those_of_numpy(segments):
+    got, log_mel = log_mel_statistics(segments).numpy(), segments.numpy()
+    assert got.shape == (6, 3, 192)
+    for frame in range(3):
+        third = log_mel[:, :, 32 * frame : 32 * frame + 32]
+        local = log_mel[:, :, 32 * frame + 14 : 32 * frame + 18].mean(-1)
+        expected = np.concatenate([local, third.mean(-1), third.std(-1)], axis=1)
+        np.testing.assert_allclose(got[:, frame], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_block_means_are_means_over_frequency_and_a_third_of_the_time(encoder, segments):
+    with torch.no_grad():
+        taps = encoder.trunk(segments, tuple(TAPPED))[1]
+        got = block_means(taps)
+    assert got.shape == (6, 3, 448)
+    first = 0
+    for tap, channels in zip(taps, TAPPED.values(), strict=True):
+        for frame, third in enumerate(np.array_split(tap.numpy(), 3, axis=3)):
+            np.testing.assert_allclose(
+                got[:, frame, first : first + channels], third.mean((2, 3)), rtol=1e-3, atol=1e-4
+            )
+        first += channels
+
+
+def test_levels_are_standardised_where_they_were_measured(encoder, segments):
+    with torch.no_grad():
+        frames = Features(encoder, "blocks+log_mel")(segments).flatten(0, 1)
+    inside = (frames.abs() < LIMIT).all(dim=0)
+    assert inside.float().mean() > 0.95
+    torch.testing.assert_close(frames.mean(0)[inside], torch.zeros(int(inside.sum())), rtol=0, atol=1e-3)
+    torch.testing.assert_close(frames.std(0)[inside], torch.ones(int(inside.sum())), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("features", choices())
+def test_parts_stand_side_by_side(encoder, segments, features):
+    sizes = {"h": 512, "blocks": 448, "log_mel": 192}
+    with torch.no_grad():
+        joined = Features(encoder, features)(segments[:2])
+        first = 0
+        for part in features.split("+"):
+            alone = Features(encoder, part)(segments[:2])
+            torch.testing.assert_close(joined[..., first : first + sizes[part]], alone)
+            first += sizes[part]
+    assert joined.shape == (2, 3, first)
+    model = hear_msss.load_model("untrained", features=features)
+    assert (model.scene_embedding_size, model.timestamp_embedding_size) == (first, first)
+
+
+def test_far_outliers_are_limited(encoder):
+    with torch.no_grad():
+        loud = Features(encoder, "log_mel")(torch.full((1, 64, 96), 1e4))
+    assert loud[..., :128].unique().tolist() == [LIMIT]
+
+
+def test_statistics_travel_with_the_weights(encoder, tmp_path):
+    save_weights(tmp_path / "w.safetensors", encoder, {})
+    loaded = load_weights(tmp_path / "w.safetensors")[0]
+    assert torch.equal(loaded.level_mean, encoder.level_mean)
+    assert torch.equal(loaded.level_std, encoder.level_std)
+    assert encoder.level_std.std() > 0
+
+
+def test_unknown_features():
+    with pytest.raises(ValueError, match=r"h\+blocks\+log_mel"):
+        hear_msss.load_model("untrained", features="mfcc")
