@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
+from pretrain.budget import Budget
 from pretrain.checkpoint import write_atomically
+from pretrain.distributed import average_over_processes, process_count
 
 LOG = "log.jsonl"
 SHOWN = {
@@ -56,12 +63,13 @@ class RunLog:
     """Log of one run, by one process.
 
     Args:
-        folder: of the run.
+        folder: of the run; made if need be.
         step: where the run goes on; what an earlier process logged beyond it is dropped, since those
             steps are taken again.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         path = folder / LOG
         kept = [r for r in read_log(folder) if r["step"] <= step] if step and path.is_file() else []
         write_atomically(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
@@ -97,3 +105,69 @@ class RunLog:
     @staticmethod
     def _brief(values: dict[str, float]) -> str:
         return ", ".join(f"{short} {values[name]:.3g}" for name, short in SHOWN.items() if name in values)
+
+
+class Meter:
+    """Means of the metrics over steps and processes, speed, and the clock of the run.
+
+    Args:
+        log: where to tell them; None on all processes but one.
+        budget: of the run, for the time left.
+        spent_s: seconds of earlier processes of the same run.
+    """
+
+    def __init__(self, log: RunLog | None, budget: Budget, spent_s: float) -> None:
+        self._log, self._budget = log, budget
+        self._window: list[dict[str, Tensor]] = []
+        self._segments = 0
+        self._begun = time.monotonic() - spent_s
+        self._told = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began, over all resumes."""
+        return time.monotonic() - self._begun
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done meanwhile does not count against the speed of steps."""
+        begun = time.monotonic()
+        yield
+        self._told += time.monotonic() - begun
+
+    def add(self, metrics: dict[str, Tensor], segments: int) -> None:
+        """Take in one step; its metrics stay where they are until ``tell``."""
+        self._window.append(metrics)
+        self._segments += segments
+
+    def tell(self, step: int, more: dict[str, float]) -> None:
+        """Log the means since the last time, and ``more``. All processes must call it together."""
+        means = {name: torch.stack([m[name] for m in self._window]).mean() for name in self._window[0]}
+        average_over_processes(list(means.values()))
+        values = {name: float(mean) for name, mean in means.items()} | more
+        duration_s = time.monotonic() - self._told
+        values["segments_per_s"] = self._segments * process_count() / duration_s
+        values["elapsed_s"] = self.elapsed_s
+        if self._log is not None:
+            left_s = self._budget.left_s(step, self.elapsed_s, duration_s / len(self._window))
+            self._log.write("train", step, values)
+            self._log.show(step, self._budget.progress(step, self.elapsed_s), left_s, values)
+        self._window.clear()
+        self._segments = 0
+        self._told = time.monotonic()
+
+    def tell_validation(self, step: int, values: dict[str, float]) -> None:
+        """Log what ``validate`` found."""
+        if self._log is None:
+            return
+        if values:
+            self._log.write("validation", step, values)
+        else:
+            self._log.say(f"step {step}: no validation, the corpus holds out fewer than two clips")
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._log is not None:
+            self._log.close()

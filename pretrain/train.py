@@ -23,7 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -39,7 +39,6 @@ from pretrain.corpus.source import open_source
 from pretrain.distributed import (
     agree_on_largest,
     average_gradients,
-    average_over_processes,
     copy_from_first,
     join_processes,
     leave_processes,
@@ -50,7 +49,7 @@ from pretrain.learner import Learner
 from pretrain.optimization import learning_rate, make_average, make_optimizer
 from pretrain.prefetch import prefetched
 from pretrain.randomness import step_seed
-from pretrain.runlog import RunLog
+from pretrain.runlog import Meter, RunLog
 from pretrain.settings import Settings, layered, parse_assignment, read_config, shipped_configs
 from pretrain.validation import validate
 from pretrain.views import Views, draw_ratio
@@ -83,7 +82,10 @@ def train(settings: Settings, source: Any, folder: Path, resume: bool = False) -
     rank, processes = process_rank(), process_count()
     clips, left_over = divmod(settings.batch_size, processes)
     if left_over or clips < 2:
-        raise ValueError(f"batch_size={settings.batch_size} does not split evenly over {processes} processes")
+        raise ValueError(
+            f"batch_size={settings.batch_size} over {processes} processes: expected at least 2 clips each, "
+            "and the same number"
+        )
 
     torch.manual_seed(settings.seed)
     learner = Learner(settings)
@@ -94,61 +96,39 @@ def train(settings: Settings, source: Any, folder: Path, resume: bool = False) -
     views = Views(settings.model, settings.pitch_shift).to(device)
     optimizer = make_optimizer(learner, settings)
     average = make_average(learner, settings.ema_decay)
+    judged = learner if average is None else cast(Learner, average.module)
     budget = Budget(settings, source.steps_per_epoch(settings.batch_size))
     step, spent_s = 0, 0.0
     if resume:
-        state = load_checkpoint(folder)
-        step, spent_s = state["step"], state["elapsed_s"]
-        try:
-            learner.load_state_dict(state["learner"])
-            optimizer.load_state_dict(state["optimizer"])
-            if average is not None:
-                average.load_state_dict(state["average"])
-        except (RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise ValueError(
-                f"{folder / CHECKPOINT} does not fit the settings ({error}): resume with the settings "
-                f"of {folder / CONFIG}, or start a new run"
-            ) from error
-
-    log = None
-    if rank == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        log = RunLog(folder, step)
-    recent: dict[str, float] = {}
-    batches = prefetched(
-        source.batches(
-            batch_size=clips,
-            segment_samples=settings.model.segment_samples,
-            seed=settings.seed,
-            first_step=step,
-            rank=rank,
-            world_size=processes,
-        ),
-        settings.prefetch_batches,
+        step, spent_s = restore(folder, learner, optimizer, average)
+    meter = Meter(RunLog(folder, step) if rank == 0 else None, budget, spent_s)
+    segments = source.batches(
+        batch_size=clips,
+        segment_samples=settings.model.segment_samples,
+        seed=settings.seed,
+        first_step=step,
+        rank=rank,
+        world_size=processes,
     )
-    begun = logged = time.monotonic()
-    window: list[dict[str, torch.Tensor]] = []
-    with StopSignals() as stop:
+
+    with StopSignals() as stop, closing(prefetched(segments, settings.prefetch_batches)) as batches, meter:
         while True:
-            elapsed_s, stopped_by = agree_on_largest(spent_s + time.monotonic() - begun, stop.received)
+            elapsed_s, stopped_by = agree_on_largest(meter.elapsed_s, stop.received)
             progress = budget.progress(step, elapsed_s)
             if progress >= 1 or stopped_by:
                 break
             seed = step_seed(settings.seed, step, rank)
-            torch.manual_seed(seed)
-            anchor, positive = (segments.to(device, non_blocking=True) for segments in next(batches))
+            torch.manual_seed(seed)  # of stochastic depth and of the order of chunks
+            anchor, positive = (x.to(device, non_blocking=True) for x in next(batches))
             ratio = None
             if settings.shifts_pitch:
                 ratio = draw_ratio(clips, settings.ratio_min, settings.ratio_max, seed).to(device)
             log_mel = views(anchor, positive, ratio)
 
             optimizer.zero_grad(set_to_none=True)
+            loss_of = partial(learner.losses, ratio=ratio)
             metrics = backward_in_chunks(
-                learner,
-                log_mel,
-                partial(learner.losses, ratio=ratio),
-                settings.chunk_segments,
-                settings.recompute_chunks,
+                learner, log_mel, loss_of, settings.chunk_segments, settings.recompute_chunks
             )
             average_gradients(learner)
             norm = nn.utils.clip_grad_norm_(learner.parameters(), settings.clip_gradient_norm or math.inf)
@@ -167,49 +147,20 @@ def train(settings: Settings, source: Any, folder: Path, resume: bool = False) -
                 average.update_parameters(learner)
             step += 1
 
-            window.append(metrics)
+            meter.add(metrics, len(log_mel))
             due = step % settings.checkpoint_every == 0
+            # With every checkpoint, too, so that a resumed run logs means over the same steps.
             if step % settings.log_every == 0 or due:
-                recent = window_means(window)
-                now = time.monotonic()
-                s_per_step = (now - logged) / len(window)
-                recent |= {
-                    "learning_rate": rate,
-                    "gradient_norm": float(norm),
-                    "segments_per_s": len(log_mel) * processes / s_per_step,
-                    "elapsed_s": spent_s + now - begun,
-                }
-                window.clear()
-                logged = now
-                if log is not None:
-                    left_s = budget.left_s(step, recent["elapsed_s"], s_per_step)
-                    log.write("train", step, recent)
-                    log.show(step, budget.progress(step, recent["elapsed_s"]), left_s, recent)
+                meter.tell(step, {"learning_rate": rate, "gradient_norm": float(norm)})
             if settings.validate_every and step % settings.validate_every == 0:
-                judged = learner if average is None else average.module
-                values = validate(cast(Learner, judged), views, source, settings, device)
-                if log is not None and values:
-                    log.write("validation", step, values)
-                elif log is not None:
-                    log.say(f"step {step}: no validation, the corpus holds out fewer than two clips")
-                logged = time.monotonic()
+                with meter.paused():
+                    meter.tell_validation(step, validate(judged, views, source, settings, device))
             if due and rank == 0:
-                elapsed_s = spent_s + time.monotonic() - begun
-                save_checkpoint(folder, run_state(step, elapsed_s, learner, optimizer, average))
-                logged = time.monotonic()
-    batches.close()
-    if log is not None:
-        save_checkpoint(folder, run_state(step, elapsed_s, learner, optimizer, average))
-        log.say(f"step {step}: {'stopped by a signal' if stopped_by else 'done'}, checkpoint in {folder}")
-        log.close()
+                with meter.paused():
+                    save_checkpoint(folder, run_state(step, meter.elapsed_s, learner, optimizer, average))
+        if rank == 0:
+            save_checkpoint(folder, run_state(step, elapsed_s, learner, optimizer, average))
     return 128 + int(stopped_by) if stopped_by else 0
-
-
-def window_means(window: list[dict[str, torch.Tensor]]) -> dict[str, float]:
-    """Means of each metric over the steps of a window and over the processes."""
-    means = {name: torch.stack([metrics[name] for metrics in window]).mean() for name in window[0]}
-    average_over_processes(list(means.values()))
-    return {name: float(value) for name, value in means.items()}
 
 
 def run_state(step: int, elapsed_s: float, learner: Learner, optimizer: Any, average: Any) -> dict[str, Any]:
@@ -221,6 +172,26 @@ def run_state(step: int, elapsed_s: float, learner: Learner, optimizer: Any, ave
         "optimizer": optimizer.state_dict(),
         "average": None if average is None else average.state_dict(),
     }
+
+
+def restore(folder: Path, learner: Learner, optimizer: Any, average: Any) -> tuple[int, float]:
+    """Load a checkpoint into what is trained; returns its step and the seconds spent until then.
+
+    Raises:
+        ValueError: it is of other settings.
+    """
+    state = load_checkpoint(folder)
+    try:
+        learner.load_state_dict(state["learner"])
+        optimizer.load_state_dict(state["optimizer"])
+        if average is not None:
+            average.load_state_dict(state["average"])
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"{folder / CHECKPOINT} does not fit the settings ({error}): resume with the settings of "
+            f"{folder / CONFIG}, or start a new run"
+        ) from error
+    return state["step"], state["elapsed_s"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -249,7 +220,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume",
         action="store_true",
         help="go on from RUN's checkpoint with RUN's settings and corpus (--config, --set and --corpus "
-        "override them); without a checkpoint, start",
+        "override them); where there is none yet, start",
     )
 
 
@@ -261,13 +232,15 @@ def run(args: argparse.Namespace) -> int:
     layers = [read_config(name) for name in args.config]
     layers += [parse_assignment(text) for text in args.assignments]
     location = args.corpus
-    if resume:
+    if args.resume and (folder / CORPUS).is_file():
         layers.insert(0, read_config(folder / CONFIG))
         location = location or json.loads((folder / CORPUS).read_text(encoding="utf-8"))["location"]
     elif not args.config:
         layers.insert(0, read_config("paper"))
     if not location:
         raise ValueError("no corpus: give --corpus")
+    if Path(location).exists():
+        location = str(Path(location).resolve())
     settings = layered(layers)
     source = open_source(location, settings.corpus_weights or None)
     try:
@@ -276,7 +249,7 @@ def run(args: argparse.Namespace) -> int:
             folder.mkdir(parents=True, exist_ok=True)
             config = yaml.safe_dump(settings.to_dict(), sort_keys=False)
             write_atomically(folder / CONFIG, config.encode())
-            corpus = {"location": str(location), "summary": source.summary()}
+            corpus = {"location": location, "summary": source.summary()}
             write_atomically(folder / CORPUS, json.dumps(corpus, indent=1).encode())
         return train(settings, source, folder, resume)
     finally:
