@@ -40,7 +40,11 @@ class Clip:
 
 @dataclass(frozen=True)
 class Task:
-    """What ``task_metadata.json`` says, the vocabulary in the order of class indices, and the clips."""
+    """What ``task_metadata.json`` says, the vocabulary in the order of class indices, and the clips.
+
+    ``param_grid`` replaces values of heareval's grid: its batch of 1024 is a whole mini task, which would
+    make every epoch a single step.
+    """
 
     name: str
     embedding_type: str
