@@ -151,6 +151,15 @@ def build(plan: Plan, out: Path, rates: Sequence[int], jobs: int, progress: bool
     return TaskFolder.open(out / plan.folder_name)
 
 
+def is_made_from(task: TaskFolder, plan: Plan) -> bool:
+    """True for a folder that holds the plan's clips and labels."""
+    return task.vocabulary == plan.vocabulary and all(
+        {name: list(map(str, entries)) for name, entries in task.split(split).items()}
+        == {clip.name: list(map(str, clip.labels)) for clip in clips}
+        for split, clips in plan.splits.items()
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     adapters = parser.add_subparsers(dest="adapter", metavar="ADAPTER", required=True)
     for name, module in ADAPTERS.items():
@@ -193,8 +202,10 @@ def run(args: argparse.Namespace) -> int:
     plan = adapter.plan(as_folders(getattr(args, "raw", []), unpacked), args)
     path = args.out / plan.folder_name
     if (path / METADATA_FILE).is_file():
-        print(f"{path}: already there (delete it to make it again)")
         task = TaskFolder.open(path)
+        if not is_made_from(task, plan):
+            raise UserError(f"{path} is there with other clips or labels: delete it, or choose another --out")
+        print(f"{path}: already there")
         for rate in args.sample_rate:
             resample_task(task, rate, jobs=args.jobs, progress=not args.quiet)
     else:

@@ -18,7 +18,7 @@ PUBLISHED_RATE = 48000  # Hz, the only one that the public archives come in
 
 @dataclass(frozen=True)
 class HearTask:
-    """One task of the benchmark; the fields are those of ``tasks.yml``, which explains them."""
+    """One task of the benchmark; the fields are those of ``tasks.yaml``, which explains them."""
 
     title: str
     folders: tuple[str, ...]
@@ -35,7 +35,7 @@ class HearTask:
 @cache
 def hear_tasks() -> tuple[HearTask, ...]:
     """The 19 tasks, in the order of the benchmark's task sheet."""
-    text = resources.files("eval_tasks").joinpath("tasks.yml").read_text(encoding="utf-8")
+    text = resources.files("eval_tasks").joinpath("tasks.yaml").read_text(encoding="utf-8")
     return tuple(HearTask(**{**entry, "folders": tuple(entry["folders"])}) for entry in yaml.safe_load(text))
 
 

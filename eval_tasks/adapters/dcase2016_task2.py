@@ -48,7 +48,8 @@ def plan(folders: Sequence[Path], args: argparse.Namespace) -> Plan:
         "evaluation": ["event_onset_200ms_fms", "segment_1s_er"],
     }
     annotations: dict[str, Path] = {}
-    for file in sorted(path for folder in folders for path in folder.rglob("annotation/*.txt")):
+    # Not what begins with a dot: archives packed on a Mac hold such doubles.
+    for file in sorted(path for folder in folders for path in folder.rglob("annotation/[!.]*.txt")):
         if annotations.setdefault(file.stem, file) != file:
             raise UserError(f"{file} and {annotations[file.stem]}: two scenes of one name")
     if not annotations or (args.mode == "full" and len(annotations) != SCENES):

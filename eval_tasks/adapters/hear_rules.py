@@ -2,7 +2,7 @@
 
 Source: hear-preprocess 2021.1.1, whose outcome on the same data these must equal. Its shuffles are those
 of Python's ``random`` seeded with a string, and of pandas' ``sample``, which draws from NumPy's legacy
-generator; both are promised to stay as they are.
+generator, frozen for ever; tests hold both to their values.
 """
 
 from __future__ import annotations

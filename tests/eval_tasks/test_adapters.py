@@ -99,6 +99,16 @@ def test_folds_hold_every_label_and_are_the_first_shuffle_that_does():
     assert [{key for key in labels if folds[key] == f"fold0{i}"} for i in range(3)] == [*map(set, thirds)]
 
 
+def test_shuffles_have_not_changed_with_python_or_numpy():
+    """Golden values: another order would make other splits than the published ones."""
+    keys = list("abcdefghij")
+    assert "".join(hear_rules.subsample(keys, "train", 4)) == "bcij"
+    parts = hear_rules.split_by_percent(set(keys), 30, 30)
+    assert "".join(key for key in keys if parts[key] == "valid") == "eij"
+    folds = hear_rules.split_into_folds({key: {"x"} for key in keys}, 5)
+    assert "".join(folds[key][-1] for key in keys) == "4320203141"
+
+
 # Speech Commands
 
 
@@ -196,6 +206,15 @@ def test_sample_rates_are_made_on_demand(raw_speech_commands, tmp_path):
         "speech_commands", raw_speech_commands, tmp_path, "--mode", "full", "--sample-rate", "8000", "4000"
     )
     assert TaskFolder.open(path).sample_rates == [4000, 8000] and check_tasks([path], 4000) == []
+
+
+def test_a_folder_of_other_data_is_not_taken_for_done(raw_speech_commands, tmp_path, capsys):
+    assert prepare("speech_commands", raw_speech_commands, tmp_path, "--mode", "full") == 0
+    assert prepare("speech_commands", raw_speech_commands, tmp_path, "--mode", "full") == 0
+    assert "already there" in capsys.readouterr().out
+    (tmp_path / "speech_commands-v0.0.2-full" / "test.json").write_text("{}")
+    assert prepare("speech_commands", raw_speech_commands, tmp_path, "--mode", "full") == 1
+    assert "other clips or labels" in capsys.readouterr().err
 
 
 def test_missing_files_of_the_list(raw_speech_commands, tmp_path, capsys):
