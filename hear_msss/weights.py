@@ -57,6 +57,7 @@ def save_weights(
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file(tensors, beside, metadata=metadata)
+        beside.chmod(0o644)  # safetensors leaves the file readable by its owner only
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -3,6 +3,9 @@
 Writes the encoder of a run's last checkpoint (its moving average, where the run keeps one) for
 ``hear_msss.load_model``, with the run's settings, corpus summary, steps, last metrics, the sha256 of
 its log, and versions inside. Heads are left out: a later run with init_from learns its own.
+
+The statistics by which hear_msss standardises the levels beside h are measured on segments of the
+run's corpus; --corpus says where it is now, --no-levels leaves them out.
 """
 
 from __future__ import annotations
@@ -19,14 +22,20 @@ import torch
 import yaml
 
 from hear_msss.encoder import Encoder
+from hear_msss.features import measure_levels
+from hear_msss.frontend import FrontEnd
 from hear_msss.weights import save_weights
 from pretrain.checkpoint import load_checkpoint
+from pretrain.corpus.source import open_source
 from pretrain.runlog import LOG, read_log
 from pretrain.settings import Settings
 from pretrain.train import CONFIG, CORPUS
+from pretrain.views import INT16_SCALE
 
 ENCODER = "encoder."
 AVERAGED = "module.encoder."
+LEVEL_SEGMENTS = 2048
+LEVEL_BATCH = 64
 
 
 def run_info(folder: Path, step: int) -> dict[str, Any]:
@@ -48,11 +57,29 @@ def run_info(folder: Path, step: int) -> dict[str, Any]:
     }
 
 
-def export(folder: Path, out: Path) -> dict[str, Any]:
+def measure_on_corpus(encoder: Encoder, settings: Settings, location: str) -> None:
+    """Set an encoder's level statistics from segments drawn as in training."""
+    front_end = FrontEnd(encoder.config)
+    batches = open_source(location, settings.corpus_weights or None).batches(
+        batch_size=LEVEL_BATCH, segment_samples=encoder.config.segment_samples, seed=settings.seed
+    )
+    log_mel = [
+        front_end(next(batches)[0].float() * INT16_SCALE) for _ in range(LEVEL_SEGMENTS // LEVEL_BATCH)
+    ]
+    measure_levels(encoder.eval(), torch.cat(log_mel))
+
+
+def export(folder: Path, out: Path, corpus: str | None = None, levels: bool = True) -> dict[str, Any]:
     """Write the weights of a run; returns the info that went into them.
 
+    Args:
+        folder: of the run.
+        out: file to write.
+        corpus: where the run's corpus is now, if not where it was.
+        levels: measure the statistics of the levels beside h, which takes some 2000 segments.
+
     Raises:
-        FileNotFoundError: the folder holds no run.
+        FileNotFoundError: the folder holds no run, or the corpus is not there.
     """
     state = load_checkpoint(folder)
     settings = Settings.from_dict(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")))
@@ -63,6 +90,9 @@ def export(folder: Path, out: Path) -> dict[str, Any]:
     encoder.load_state_dict(
         {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     )
+    if levels:
+        location = corpus or json.loads((folder / CORPUS).read_text(encoding="utf-8"))["location"]
+        measure_on_corpus(encoder, settings, location)
     info = run_info(folder, state["step"])
     save_weights(out, encoder, info)
     return info
@@ -73,9 +103,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a training run")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="safetensors file to write")
+    parser.add_argument("--corpus", help="the run's corpus, if it is not where it was")
+    parser.add_argument("--no-levels", action="store_true", help="no statistics of the levels beside h")
 
 
 def run(args: argparse.Namespace) -> int:
-    info = export(args.run, args.out)
+    info = export(args.run, args.out, args.corpus, not args.no_levels)
     print(f"{args.out}: {info['steps']} steps, torch {info['versions']['torch']}")
     return 0
