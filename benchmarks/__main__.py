@@ -1,0 +1,75 @@
+"""Measure speed and memory, in one run, against peers and against the machine.
+
+python -m benchmarks --out build/bench            everything, at most 10 minutes on two cores
+python -m benchmarks --out build/bench --quick    one batch size, short clips, one or two rounds
+
+Peers are looked for in the environment and in build/peers (or $HEAR_MSSS_PEERS):
+
+pip install --no-deps --target build/peers hear21passt panns-hear torchlibrosa torchcrepe resampy
+
+Results go to OUT/bench.json and, as tables, to OUT/bench.md and the screen. Leave the machine alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PARTS = ("speed", "training", "memory", "startup")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("build/bench"))
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=str(PARTS)
+    )
+    arguments = parser.parse_args()
+    sys.path.append(os.environ.get("HEAR_MSSS_PEERS", "build/peers"))
+
+    from benchmarks import machine, processes, report, speed
+    from benchmarks.systems import all_systems
+
+    quick, only, begin = arguments.quick, arguments.only, time.perf_counter()
+    threads = [n for n in (1, 2) if n <= (os.cpu_count() or 1)]
+    batches, rounds = ([8], 2) if quick else ([1, 8, 32], 3)
+    lengths_s = [10, 60] if quick else [10, 60, 600, 3600]
+    result: dict[str, Any] = {"machine": machine.describe(threads), "missing": {}}
+    result |= {part: [] for part in PARTS}
+
+    def collect(part: str, rows: Any) -> None:
+        for row in rows:
+            result[part].append(row)
+            print(f"{time.perf_counter() - begin:5.0f} s  {part}  {row}", file=sys.stderr, flush=True)
+
+    if "speed" in only:
+        systems, result["missing"] = all_systems()
+        for name, reason in result["missing"].items():
+            print(f"{name} is left out: {reason} (see python -m benchmarks --help)", file=sys.stderr)
+        collect("speed", speed.speed(systems, threads, batches, rounds))
+    if "training" in only:
+        collect("training", speed.training(threads, 16 if quick else 64, rounds))
+    backend = "torch" if any(name.startswith("hear_msss") for name in result["missing"]) else "onnxruntime"
+    if "memory" in only:
+        collect("memory", processes.memory(lengths_s, backend))
+    if "startup" in only:
+        collect("startup", processes.startup(list(dict.fromkeys(["torch", backend])), rounds))
+
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "bench.json").write_text(json.dumps(result, indent=1))
+    table = report.markdown(result)
+    (arguments.out / "bench.md").write_text(table)
+    print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""The measured rows as Markdown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+REFERENCE = "straightforward"
+
+
+def markdown(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    peaks = ", ".join(f"{gflops:.0f} on {n}" for n, gflops in machine["matmul_gflops"].items())
+    lines = [
+        f"{machine['date']}, {machine['cpu']}, torch {machine['torch']}, Python {machine['python']}. "
+        f"Matrix product in float32, GFLOP/s by threads: {peaks}. "
+        f"One window of the encoder: {1000 * machine['window_gflop']:.0f} MFLOP.",
+    ]
+    for kind, title in (("scene", "Scene embeddings"), ("timestamps", "Timestamp embeddings every 50 ms")):
+        rows = [row for row in result["speed"] if row["kind"] == kind]
+        if rows:
+            lines += ["", f"### {title}: seconds of audio per second (lowest to highest)", "", *_speed(rows)]
+    if result["training"]:
+        lines += ["", "### Training step: segments per second (lowest to highest)", ""]
+        lines += _table(
+            ["system", "threads", "batch", "segments/s"],
+            [[r["system"], r["threads"], r["batch"], _rate(r, "segments_per_s")] for r in result["training"]],
+        )
+    if result["memory"]:
+        lines += ["", "### Peak memory of `hear-msss embed`", ""]
+        lines += _table(
+            ["what", "clip", "peak MB", "above the loaded model", "seconds"],
+            [
+                [
+                    f"{r['kind']} ({r['backend']})",
+                    f"{r['clip_s']} s" if r["clip_s"] else "",
+                    f"{r['peak_mb']:.0f}",
+                    f"{r['above_mb']:.0f}",
+                    f"{r['seconds']:.0f}" if "seconds" in r else "",
+                ]
+                for r in result["memory"]
+            ],
+        )
+    if result["startup"]:
+        lines += ["", "### From nothing to the first embedding", ""]
+        lines += _table(
+            ["what", "seconds", "slowest"],
+            [[r["what"], f"{r['seconds']:.1f}", f"{r['highest']:.1f}"] for r in result["startup"]],
+        )
+    if result["missing"]:
+        lines += ["", "Not measured, because not installed:"]
+        lines += [f"- {name}: {reason}" for name, reason in result["missing"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _speed(rows: list[dict[str, Any]]) -> list[str]:
+    columns = list(dict.fromkeys((row["threads"], row["batch"]) for row in rows))
+    names = list(dict.fromkeys(row["system"] for row in rows))
+    cell = {(row["system"], row["threads"], row["batch"]): row for row in rows}
+    body = []
+    for name in names:
+        line, ratios = [name], []
+        for threads, batch in columns:
+            row, reference = cell.get((name, threads, batch)), cell.get((REFERENCE, threads, batch))
+            line.append(_rate(row, "audio_s_per_s") if row else "too long")
+            if row and reference:
+                ratios.append(row["audio_s_per_s"] / reference["audio_s_per_s"])
+        line.append(f"{min(ratios):.2g} to {max(ratios):.2g}" if ratios else "")
+        body.append(line)
+    header = ["system", *(f"{t} thread{'s' * (t > 1)}, batch {b}" for t, b in columns), f"times {REFERENCE}"]
+    return _table(header, body)
+
+
+def _rate(row: dict[str, Any], name: str) -> str:
+    return f"{row[name]:.3g} ({row['lowest']:.3g} to {row['highest']:.3g})"
+
+
+def _table(header: list[str], body: list[list[Any]]) -> list[str]:
+    return [
+        "| " + " | ".join(header) + " |",
+        "|" + " --- |" * len(header),
+        *("| " + " | ".join(map(str, row)) + " |" for row in body),
+    ]

@@ -1,0 +1,198 @@
+"""What is measured: our variants, the straightforward way, and peers, all behind two functions."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+import torchaudio
+from torch import Tensor
+
+import hear_msss
+from hear_msss import windows
+from hear_msss.encoder import Encoder, stock_network
+from hear_msss.weights import untrained_encoder
+
+Embed = Callable[[Tensor], Tensor]
+
+
+@dataclass
+class System:
+    """One contestant: audio ``(sounds, samples)`` at its own rate to embeddings."""
+
+    name: str
+    sample_rate: int
+    scene: Embed | None
+    timestamps: Embed | None
+
+
+def ours(name: str, encoder: Encoder, **options: object) -> System:
+    model = hear_msss.model.MSSS(encoder, hear_msss.options.Options.from_dict(options))
+    return System(
+        name,
+        16000,
+        None
+        if options.get("timestamp") == "dense"
+        else lambda audio: hear_msss.get_scene_embeddings(audio, model),
+        lambda audio: hear_msss.get_timestamp_embeddings(audio, model)[0],
+    )
+
+
+class Straightforward:
+    """The same embeddings as one would first write them.
+
+    Each window is cut from the waveform and gets its own mel spectrogram by torchaudio; the network is
+    ``efficientnet_pytorch`` as it comes, in eager torch. Windows of all clips go through it 32 at a time.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        config = self.config = encoder.config
+        self.mel = torchaudio.transforms.MelSpectrogram(
+            sample_rate=config.sample_rate,
+            n_fft=config.n_fft,
+            win_length=config.win_length,
+            hop_length=config.hop_length,
+            f_min=config.f_min_hz,
+            f_max=config.f_max_hz,
+            n_mels=config.n_mels,
+            center=False,
+        )
+        self.network = stock_network(config).eval()
+        self.network.load_state_dict(encoder.network.state_dict())
+        self.encoder = encoder
+
+    def _h(self, segments: Tensor) -> Tensor:
+        config, parts = self.config, []
+        margin = (config.n_fft - config.win_length) // 2
+        for chunk in segments.split(32):
+            log_mel = torch.log(self.mel(F.pad(chunk, (margin, margin))) + config.log_offset)
+            x = (log_mel - config.log_mel_mean) / config.log_mel_std
+            parts.append(self.encoder.head(self.network.extract_features(x[:, None])))
+        return torch.cat(parts)
+
+    def _segments(self, audio: Tensor, starts: list[int]) -> Tensor:
+        return torch.cat([audio[:, s : s + self.config.segment_samples] for s in starts])
+
+    @torch.no_grad()
+    def timestamps(self, audio: Tensor) -> Tensor:
+        count = windows.timestamp_count(audio.shape[1], 5, self.config)
+        half = self.config.segment_samples // 2
+        padded = F.pad(audio, (half, self.config.segment_samples))
+        h = self._h(self._segments(padded, [k * 800 for k in range(count)]))
+        return h[:, 1].view(count, len(audio), -1).transpose(0, 1)
+
+    @torch.no_grad()
+    def scene(self, audio: Tensor) -> Tensor:
+        audio = F.pad(audio, windows.scene_margins(audio.shape[1], self.config))
+        starts = windows.scene_starts(self.config.frames(audio.shape[1]), self.config)
+        h = self._h(self._segments(audio, [int(s) * self.config.hop_length for s in starts]))
+        return h.mean(dim=1).view(len(starts), len(audio), -1).mean(dim=0)
+
+
+def passt() -> System:
+    """hear21passt's default architecture and front end with random weights, windows as it cuts them."""
+    hub = types.ModuleType("timm.models._hub")  # of timm it imports only the downloader, not needed here
+    hub.download_cached_file = None  # type: ignore[attr-defined]
+    for name, module in (
+        ("timm", types.ModuleType("timm")),
+        ("timm.models", types.ModuleType("timm.models")),
+        ("timm.models._hub", hub),
+    ):
+        sys.modules.setdefault(name, module)
+    from hear21passt.models.passt import get_model
+    from hear21passt.models.preprocess import AugmentMelSTFT
+    from hear21passt.wrapper import PasstBasicWrapper
+
+    mel = AugmentMelSTFT(
+        n_mels=128, sr=32000, win_length=800, hopsize=320, n_fft=1024, freqm=48, timem=192, htk=False,
+        fmin=0.0, fmax=None, norm=1, fmin_aug_range=10, fmax_aug_range=2000,
+    )  # fmt: skip
+    network = get_model(arch="passt_s_swa_p16_128_ap476", pretrained=False)
+    model = PasstBasicWrapper(mel=mel, net=network, mode="all").eval()
+    no_grad = torch.no_grad()
+    return System(
+        "PaSST (hear21passt, random weights)",
+        32000,
+        no_grad(model.get_scene_embeddings),
+        no_grad(lambda audio: model.get_timestamp_embeddings(audio)[0]),
+    )
+
+
+def panns() -> System:
+    """panns_hear's Cnn14 with random weights; its timestamps are 320 ms frames, repeated."""
+    import panns_hear
+    from panns_hear.models import Cnn14
+
+    model = Cnn14(
+        sample_rate=32000, window_size=1024, hop_size=320, mel_bins=64, fmin=50, fmax=14000, classes_num=527
+    )
+    return System(
+        "PANNs Cnn14 (panns_hear, random weights)",
+        32000,
+        lambda audio: panns_hear.get_scene_embeddings(audio, model),
+        lambda audio: panns_hear.get_timestamp_embeddings(audio, model)[0],
+    )
+
+
+def crepe() -> System:
+    """torchcrepe's full model, an embedding every 50 ms; it takes one clip at a time."""
+    import torchcrepe
+
+    def timestamps(audio: Tensor) -> Tensor:
+        clips = [torchcrepe.embed(clip[None], 16000, 800, model="full", device="cpu") for clip in audio]
+        return torch.cat(clips)
+
+    return System("torchcrepe (full)", 16000, None, timestamps)
+
+
+def all_systems() -> tuple[list[System], dict[str, str]]:
+    """Everything that can be measured here, and why the rest cannot."""
+    encoder = untrained_encoder()
+    straight = Straightforward(encoder)
+    found = [
+        System("straightforward", 16000, straight.scene, straight.timestamps),
+        ours("hear_msss torch", encoder),
+        ours("hear_msss torch, dense", encoder, timestamp="dense"),
+    ]
+    missing = {}
+    makers: dict[str, Callable[[], System]] = {
+        "hear_msss onnxruntime": lambda: ours("hear_msss onnxruntime", encoder, backend="onnxruntime"),
+        "hear_msss onnxruntime, dense": lambda: ours(
+            "hear_msss onnxruntime, dense", encoder, backend="onnxruntime", timestamp="dense"
+        ),
+        "PaSST": passt,
+        "PANNs": panns,
+        "torchcrepe": crepe,
+    }
+    for name, make in makers.items():
+        try:
+            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+                warnings.simplefilter("ignore")
+                found.append(make())
+        except ImportError as error:
+            missing[name] = str(error)
+    _check_equal(found)
+    return found, missing
+
+
+def _check_equal(systems: list[System]) -> None:
+    """Ours and the straightforward way must give the same numbers, or else they do not compare."""
+    audio = torch.randn(2, 24000, generator=torch.Generator().manual_seed(0)) / 10
+    reference = systems[0]
+    for system in systems[1:]:
+        if not system.name.startswith("hear_msss"):
+            continue
+        for kind in ("scene", "timestamps"):
+            embed, expected = getattr(system, kind), getattr(reference, kind)(audio)
+            if embed is None or (kind == "timestamps" and "dense" in system.name):
+                continue
+            difference = float((embed(audio) - expected).abs().max())
+            if not difference < 1e-3:
+                raise RuntimeError(f"{system.name} differs from {reference.name} by {difference:g} in {kind}")
