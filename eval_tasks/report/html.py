@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from html import escape
 
@@ -24,8 +25,8 @@ p, li { max-width: 62rem; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .8rem; text-align: right; vertical-align: bottom;
   border-bottom: 1px solid var(--line); }
-th { font-weight: 600; max-width: 11rem; overflow-wrap: anywhere; }
-tbody th { max-width: none; white-space: nowrap; }
+th { font-weight: 600; }
+td, tbody th { white-space: nowrap; }
 th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
 td.best { font-weight: 700; color: var(--mark); }
 td small { color: var(--soft); font-weight: 400; }
@@ -55,10 +56,15 @@ class Section:
     body: str
 
 
+def breakable(name: str) -> str:
+    """A long name that a narrow column breaks between its parts only."""
+    return re.sub(r"([_./-])", r"\1<wbr>", escape(name))
+
+
 def table(scores: Scores, protocol: str) -> str:
     references = [name for name in scores.reference_names if shows_references(protocol, name)]
     head = ["task", "score", *scores.models]
-    cells = [f"<th>{escape(name)}</th>" for name in head]
+    cells = [f"<th>{breakable(name)}</th>" for name in head]
     cells += [f'<th class="reference">{escape(name)}</th>' for name in references]
     lines = [f"<thead><tr>{''.join(cells)}</tr></thead><tbody>"]
     previous = None
