@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from hear_msss.weights import load_weights
 from pretrain.__main__ import VERBS, main
 from pretrain.checkpoint import load_checkpoint
 from pretrain.prefetch import prefetched
-from pretrain.runlog import read_log
+from pretrain.runlog import LOG, read_log
 from pretrain.settings import Settings
 from pretrain.train import NotFiniteError, train
 
@@ -122,10 +123,14 @@ def test_every_config_runs_20_steps_and_its_weights_load(name, corpus, tmp_path)
         assert torch.isfinite(embeddings).all()
 
 
-def start(arguments: list[str]) -> subprocess.Popen:
+def start(arguments: list[str], processes: int = 0) -> subprocess.Popen:
+    """``python -m pretrain``, or the same under torchrun."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    launcher = []
+    if processes:
+        launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
     return subprocess.Popen(
-        [sys.executable, "-m", "pretrain", *arguments],
+        [sys.executable, "-m", *launcher, "pretrain", *arguments],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -181,6 +186,43 @@ def test_a_signal_leaves_a_checkpoint_from_which_the_run_goes_on(number, tmp_pat
     assert signal.getsignal(number) == before
     assert train(settings(steps=stopped + 1), Noise(), tmp_path, resume=True) == 0
     assert load_checkpoint(tmp_path)["step"] == stopped + 1
+
+
+def test_two_processes_train_stop_at_a_signal_and_go_on_as_one(corpus, tmp_path):
+    options = sets("steps=1000", "batch_size=4", "log_every=1", "validate_every=2", "validation_batch_size=2")
+    where = ["--config", "cpu", "--corpus", str(corpus), "--out", str(tmp_path)]
+    process = start(["train", *where, *options], processes=2)
+    deadline = time.monotonic() + 200
+    while not any(
+        record["step"] >= 3 for record in (read_log(tmp_path) if (tmp_path / LOG).is_file() else [])
+    ):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()  # torchrun passes it on
+    assert process.wait(timeout=200) != 0
+    stopped = load_checkpoint(tmp_path)["step"]
+    assert 3 <= stopped < 1000
+    log = read_log(tmp_path)
+    assert [r["step"] for r in log if r["phase"] == "train"] == list(range(1, stopped + 1))
+    assert [r["step"] for r in log if r["phase"] == "validation"] == list(range(2, stopped + 1, 2))
+    assert main(["train", "--out", str(tmp_path), "--resume", *sets(f"steps={stopped + 1}")]) == 0
+    assert load_checkpoint(tmp_path)["step"] == stopped + 1
+
+
+def test_shards_train(tmp_path):
+    """A WebDataset corpus, in two tar files."""
+    random = np.random.default_rng(0)
+    for shard in range(2):
+        with tarfile.open(tmp_path / f"clips-{shard}.tar", "w") as archive:
+            for number in range(6):
+                name = f"{shard}-{number}.flac"
+                soundfile.write(tmp_path / name, 0.1 * random.standard_normal(32_000), 16_000)
+                archive.add(tmp_path / name, name)
+    shards, run = str(tmp_path / "clips-{0..1}.tar"), tmp_path / "run"
+    where = ["--config", "cpu", "--config", "cola", "--corpus", shards, "--out", str(run)]
+    assert main(["train", *where, *sets("steps=4", "batch_size=3", "log_every=1")]) == 0
+    assert [record["step"] for record in read_log(run)] == [1, 2, 3, 4]
+    assert all(np.isfinite(record["loss"]) for record in read_log(run))
 
 
 def test_divergence_stops_with_the_step_the_batch_and_advice(tmp_path):
