@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
-import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import soundfile
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from pretrain.corpus.audio import ClipSettings, convert
+from pretrain.corpus.checks import check_settings, check_space, sole_packer
 from pretrain.corpus.find import SourceFile, exclude, read_lines, source_files
-from pretrain.corpus.store import BYTES_PER_SAMPLE, StoreWriter, finish, read_journal, replacing
+from pretrain.corpus.store import StoreWriter, finish, read_journal
 
 COMMIT_EVERY_S = 2.0  # work that a kill can cost
-SPARE_BYTES = 64 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-clip-s",
         type=float,
         default=defaults.min_clip_s,
-        help="leave out what is shorter (%(default)s s)",
+        help="leave out what is shorter; %(default)s s by default",
     )
     parser.add_argument(
         "--silence-dbfs",
@@ -75,69 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out clips whose peak stays below; %(default)s dB of full scale by default",
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; %(default)s by default")
-
-
-@contextmanager
-def sole_packer(folder: Path) -> Iterator[None]:
-    """Two packs into one folder at once would mix: the second is refused."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RuntimeError(f"{folder}: another pack is writing there; wait for it or stop it") from error
-        yield
-
-
-def check_settings(folder: Path, settings: ClipSettings) -> None:
-    """A corpus keeps the settings that it was begun with."""
-    path = folder / "settings.json"
-    if path.exists():
-        begun = ClipSettings(**json.loads(path.read_text(encoding="utf-8")))
-        if begun != settings:
-            raise ValueError(
-                f"{folder} was begun with {asdict(begun)}, asked for now: {asdict(settings)}; "
-                "give the same options or another --out"
-            )
-        return
-    if any(entry.name not in (".lock", path.name + ".new") for entry in folder.iterdir()):
-        raise ValueError(f"{folder}: there are other files in it; give a new or an empty folder")
-    with replacing(path) as out:
-        json.dump(asdict(settings), out)
-
-
-def header_duration_s(path: Path) -> float:
-    """From the header; 0 where there is none (it will be listed as unreadable)."""
-    try:
-        duration_s = float(soundfile.info(os.fsencode(path)).duration)
-        # A damaged header may claim any length; below 4 kbit/s there is nothing but silence.
-        return min(duration_s, path.stat().st_size / 500)
-    except Exception:
-        return 0.0
-
-
-def check_space(folder: Path, files: Sequence[SourceFile], settings: ClipSettings, jobs: int) -> list[float]:
-    """Refuse to begin what the disk cannot hold.
-
-    Returns:
-        The files' durations in seconds, as their headers have them.
-
-    Raises:
-        OSError: with what is needed and what is free.
-    """
-    durations = Parallel(n_jobs=jobs, prefer="threads")(
-        delayed(header_duration_s)(file.path) for file in files
-    )
-    second = settings.sample_rate * BYTES_PER_SAMPLE
-    in_flight = sum(sorted(durations)[-2 * jobs :])  # converted, not yet in the store
-    needed = int((sum(durations) + in_flight) * second) + SPARE_BYTES
-    free = shutil.disk_usage(folder).free
-    print(f"{len(files)} files, {sum(durations) / 3600:.2f} h, {needed / 1e9:.2f} GB needed", file=sys.stderr)
-    if needed > free:
-        raise OSError(
-            f"{folder}: {needed / 1e9:.2f} GB needed for {sum(durations) / 3600:.1f} h of audio, "
-            f"{free / 1e9:.2f} GB free: make room, give another --out or fewer sources"
-        )
-    return durations
 
 
 def file_entry(file: SourceFile, part: Path, settings: ClipSettings) -> tuple[dict[str, Any], Path]:

@@ -42,10 +42,10 @@ def expand(location: str | Path) -> list[str]:
         if not shards:
             raise FileNotFoundError(f"{folder}: no tar files in it")
         return shards
-    shards = list(braceexpand.braceexpand(text))
+    shards = list(braceexpand.braceexpand(text if is_remote(text) else str(folder)))
     for shard in shards:
         if not is_remote(shard) and not Path(shard).is_file():
-            raise FileNotFoundError(f"{shard}: no such shard (from {text!r})")
+            raise FileNotFoundError(f"{shard}: no such folder or shard (given as {text!r})")
     return shards
 
 

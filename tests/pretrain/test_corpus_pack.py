@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pretrain.corpus import find, pack, store
+from pretrain.corpus import checks, find, pack, store
 from pretrain.corpus.audio import ClipSettings
 from pretrain.corpus.find import source_files
 from pretrain.corpus.info import describe
@@ -311,7 +311,7 @@ def test_folder_of_other_things_is_refused(tmp_path):
 def test_second_packer_is_refused(tmp_path, capsys):
     write(tmp_path / "in/a.wav", noise(2, 1))
     (tmp_path / "out").mkdir()
-    with pack.sole_packer(tmp_path / "out"):
+    with checks.sole_packer(tmp_path / "out"):
         assert run_pack(tmp_path / "in", "--out", tmp_path / "out") == 1
     assert "another pack" in capsys.readouterr().err
 
@@ -319,7 +319,7 @@ def test_second_packer_is_refused(tmp_path, capsys):
 def test_disk_space_is_checked_first(tmp_path, monkeypatch, capsys):
     write(tmp_path / "in/a.wav", noise(2, 1))
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(pack.shutil, "disk_usage", lambda _: usage(1, 1, 1000))
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: usage(1, 1, 1000))
     assert run_pack(tmp_path / "in", "--out", tmp_path / "out") == 1
     assert "GB free" in capsys.readouterr().err
     assert not (tmp_path / "out" / store.AUDIO).exists()
@@ -331,7 +331,7 @@ def test_damaged_header_does_not_ask_for_the_moon(tmp_path):
     data[rate : rate + 4] = (1).to_bytes(4, "little")  # 2 s of 16 kHz become 9 hours of 1 Hz
     (tmp_path / "in/a.wav").write_bytes(data)
     assert soundfile.info(str(tmp_path / "in/a.wav")).duration > 30000
-    assert pack.header_duration_s(tmp_path / "in/a.wav") < 200
+    assert checks.header_duration_s(tmp_path / "in/a.wav") < 200
 
 
 def test_full_disk_is_no_fault_of_the_file(tmp_path, monkeypatch, capsys):

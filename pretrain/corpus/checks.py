@@ -1,0 +1,85 @@
+"""What pack makes sure of before it writes: it is alone, the settings are the same, the disk will do."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import soundfile
+from joblib import Parallel, delayed
+
+from pretrain.corpus.audio import ClipSettings
+from pretrain.corpus.find import SourceFile
+from pretrain.corpus.store import BYTES_PER_SAMPLE, replacing
+
+SPARE_BYTES = 64 << 20
+
+
+@contextmanager
+def sole_packer(folder: Path) -> Iterator[None]:
+    """Two packs into one folder at once would mix: the second is refused."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RuntimeError(f"{folder}: another pack is writing there; wait for it or stop it") from error
+        yield
+
+
+def check_settings(folder: Path, settings: ClipSettings) -> None:
+    """A corpus keeps the settings that it was begun with."""
+    path = folder / "settings.json"
+    if path.exists():
+        begun = ClipSettings(**json.loads(path.read_text(encoding="utf-8")))
+        if begun != settings:
+            raise ValueError(
+                f"{folder} was begun with {asdict(begun)}, asked for now: {asdict(settings)}; "
+                "give the same options or another --out"
+            )
+        return
+    if any(entry.name not in (".lock", path.name + ".new") for entry in folder.iterdir()):
+        raise ValueError(f"{folder}: there are other files in it; give a new or an empty folder")
+    with replacing(path) as out:
+        json.dump(asdict(settings), out)
+
+
+def header_duration_s(path: Path) -> float:
+    """From the header; 0 where there is none (it will be listed as unreadable)."""
+    try:
+        duration_s = float(soundfile.info(os.fsencode(path)).duration)
+        # A damaged header may claim any length; below 4 kbit/s there is nothing but silence.
+        return min(duration_s, path.stat().st_size / 500)
+    except Exception:
+        return 0.0
+
+
+def check_space(folder: Path, files: Sequence[SourceFile], settings: ClipSettings, jobs: int) -> list[float]:
+    """Refuse to begin what the disk cannot hold.
+
+    Returns:
+        The files' durations in seconds, as their headers have them.
+
+    Raises:
+        OSError: with what is needed and what is free.
+    """
+    durations = Parallel(n_jobs=jobs, prefer="threads")(
+        delayed(header_duration_s)(file.path) for file in files
+    )
+    second = settings.sample_rate * BYTES_PER_SAMPLE
+    in_flight = sum(sorted(durations)[-2 * jobs :])  # converted, not yet in the store
+    needed = int((sum(durations) + in_flight) * second) + SPARE_BYTES
+    free = shutil.disk_usage(folder).free
+    print(f"{len(files)} files, {sum(durations) / 3600:.2f} h, {needed / 1e9:.2f} GB needed", file=sys.stderr)
+    if needed > free:
+        raise OSError(
+            f"{folder}: {needed / 1e9:.2f} GB needed for {sum(durations) / 3600:.1f} h of audio, "
+            f"{free / 1e9:.2f} GB free: make room, give another --out or fewer sources"
+        )
+    return durations
