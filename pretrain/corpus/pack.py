@@ -54,7 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out the paths listed in FILE, one a line, as in the manifest or absolute (repeatable)",
     )
     parser.add_argument(
-        "--clip-s", type=float, default=defaults.clip_s, help="cut into clips of (%(default)s s)"
+        "--clip-s",
+        type=float,
+        default=defaults.clip_s,
+        help="length that files are cut into; %(default)s s by default",
     )
     parser.add_argument(
         "--min-clip-s",
