@@ -296,6 +296,11 @@ def test_official_small_speech_commands(official_small, tmp_path):
     # running_tap.wav has 978,488 frames: seconds that start every 8000 before frame 962,488.
     assert counts["valid"]["_silence_"] == 121 and counts["train"]["_silence_"] == 0
     assert set(counts["test"].values()) == {8} and len(counts["test"]) == 12
+    # Golden: clips and labels that hear-preprocess 2021.1.1 itself makes of these archives.
+    clips = json.dumps({split: dict(sorted(task.split(split).items())) for split in task.splits})
+    assert hashlib.sha256(clips.encode()).hexdigest() == (
+        "67e1c4a9eeef9e33467afc6998452e4138aaa298d8fdaf33a9e1239df6f22907"
+    )
     assert check_tasks([task.path], RATE) == []
 
 

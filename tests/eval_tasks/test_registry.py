@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from eval_tasks.__main__ import VERBS, main, usage
-from eval_tasks.check import EMBEDDING_TYPES, PREDICTION_TYPES, SCORES
+from eval_tasks.check_description import EMBEDDING_TYPES, PREDICTION_TYPES, SCORES
 from eval_tasks.errors import UserError
 from eval_tasks.registry import hear_tasks, published, select_folders
 from eval_tasks.task_folder import write_description

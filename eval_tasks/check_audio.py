@@ -1,0 +1,93 @@
+"""What is wrong with the audio of a task folder, clip by clip."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+import soundfile
+
+from eval_tasks.check_description import Problem
+from eval_tasks.task_folder import TaskFolder
+
+
+class ClipReport(NamedTuple):
+    """What is found out about one clip.
+
+    Attributes:
+        frames: length, where the clip is sound.
+        digest: of its samples, where these were wanted and are not all zero.
+        message: what is wrong with it.
+    """
+
+    frames: int | None = None
+    digest: bytes | None = None
+    message: str | None = None
+
+
+def check_clip(path: Path, sample_rate: int, decode: bool) -> ClipReport:
+    """Look at the header of a clip, and at its samples if ``decode``."""
+    if not path.is_file():
+        return ClipReport(message="missing")
+    digest = None
+    try:
+        info = soundfile.info(path)
+        if info.samplerate != sample_rate:
+            return ClipReport(message=f"has {info.samplerate} Hz in the folder of {sample_rate} Hz")
+        if info.channels != 1:
+            return ClipReport(message=f"has {info.channels} channels, expected mono")
+        if info.frames == 0:
+            return ClipReport(message="holds no samples")
+        if decode:
+            audio, _ = soundfile.read(path, dtype="float32")
+            if len(audio) != info.frames:
+                return ClipReport(message=f"breaks off: {len(audio)} of {info.frames} frames can be read")
+            if not np.isfinite(audio).all():
+                return ClipReport(message="holds samples that are not numbers")
+            digest = hashlib.blake2b(audio.tobytes(), digest_size=16).digest() if audio.any() else None
+    except soundfile.LibsndfileError as error:
+        return ClipReport(message=f"cannot be read: {error.error_string}")
+    return ClipReport(info.frames, digest)
+
+
+def check_audio(
+    task: TaskFolder, splits: dict[str, dict[str, list[Any]]], sample_rate: int, quick: bool, jobs: int
+) -> Iterator[Problem]:
+    if sample_rate not in task.sample_rates:
+        yield Problem(
+            task.path,
+            f"no audio at {sample_rate} Hz, there is {task.sample_rates or 'none'}: "
+            f"python -m eval_tasks resample {task.path} --sample-rate {sample_rate}",
+        )
+        return
+    # In a hurry only clips of the same name are compared across splits.
+    uses = Counter(name for split in splits for name in splits[split])
+    clips = [(split, name) for split in splits for name in splits[split]]
+    paths = [task.audio_path(sample_rate, *clip) for clip in clips]
+    check = joblib.delayed(check_clip)
+    # Threads: reading audio releases the interpreter's lock.
+    reports = joblib.Parallel(n_jobs=jobs, prefer="threads")(
+        check(path, sample_rate, not quick or uses[name] > 1)
+        for path, (_, name) in zip(paths, clips, strict=True)
+    )
+    lengths = Counter(report.frames for report in reports if report.frames)
+    usual = lengths.most_common(1)[0][0] if lengths else 0
+    expected = None if task.sample_duration_s is None else task.sample_duration_s * sample_rate
+    first_seen: dict[bytes, tuple[str, str]] = {}
+    for path, (split, name), report in zip(paths, clips, reports, strict=True):
+        frames = report.frames
+        if report.message:
+            yield Problem(path, report.message)
+        elif expected is not None and frames and abs(frames - expected) > 1:
+            yield Problem(path, f"has {frames} samples, expected {expected:g} ({task.sample_duration_s} s)")
+        elif expected is not None and frames != usual:
+            yield Problem(path, f"has {frames} samples, the others {usual}: clips are read in batches")
+        if report.digest:
+            other_split, other = first_seen.setdefault(report.digest, (split, name))
+            if other_split != split:
+                yield Problem(path, f"the same audio is in split {other_split} as {other!r}")
