@@ -53,6 +53,7 @@ class Settings:
         prefetch_batches: batches read ahead in the background.
         log_every, checkpoint_every, validate_every: steps between log lines, checkpoints, validations;
             validate_every 0: none.
+        checkpoint_minutes: write a checkpoint after so long, too, however few the steps.
         validation_batch_size: clips of a validation batch (its clip accuracy depends on it).
         model: front end and encoder sizes.
     """
@@ -90,6 +91,7 @@ class Settings:
     prefetch_batches: int = 4
     log_every: int = 10
     checkpoint_every: int = 200
+    checkpoint_minutes: float = 5.0
     validate_every: int = 200
     validation_batch_size: int = 128
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -114,6 +116,7 @@ class Settings:
         require(self.pitch_shift in PITCH_SHIFTS, "pitch_shift", f"one of {', '.join(PITCH_SHIFTS)}")
         require(self.learning_rate > 0, "learning_rate", "a number above 0")
         require(self.temperature > 0, "temperature", "a number above 0")
+        require(self.checkpoint_minutes > 0, "checkpoint_minutes", "a number above 0")
         require(0 <= self.ema_decay < 1, "ema_decay", "0 to below 1")
         require(0 <= self.drop_connect_rate < 1, "drop_connect_rate", "0 to below 1")
         if self.model.sample_rate != 16000:

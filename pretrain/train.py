@@ -98,9 +98,8 @@ def train(settings: Settings, source: Any, folder: Path, resume: bool = False) -
     average = make_average(learner, settings.ema_decay)
     judged = learner if average is None else cast(Learner, average.module)
     budget = Budget(settings, source.steps_per_epoch(settings.batch_size))
-    step, spent_s = 0, 0.0
-    if resume:
-        step, spent_s = restore(folder, learner, optimizer, average)
+    step, spent_s = restore(folder, learner, optimizer, average) if resume else (0, 0.0)
+    saved_s = spent_s
     meter = Meter(RunLog(folder, step) if rank == 0 else None, budget, spent_s)
     segments = source.batches(
         batch_size=clips,
@@ -148,16 +147,21 @@ def train(settings: Settings, source: Any, folder: Path, resume: bool = False) -
             step += 1
 
             meter.add(metrics, len(log_mel))
-            due = step % settings.checkpoint_every == 0
+            due = (
+                step % settings.checkpoint_every == 0
+                or elapsed_s > saved_s + 60 * settings.checkpoint_minutes
+            )
             # With every checkpoint, too, so that a resumed run logs means over the same steps.
             if step % settings.log_every == 0 or due:
                 meter.tell(step, {"learning_rate": rate, "gradient_norm": float(norm)})
             if settings.validate_every and step % settings.validate_every == 0:
                 with meter.paused():
                     meter.tell_validation(step, validate(judged, views, source, settings, device))
-            if due and rank == 0:
-                with meter.paused():
-                    save_checkpoint(folder, run_state(step, meter.elapsed_s, learner, optimizer, average))
+            if due:
+                saved_s = elapsed_s  # agreed, so that all processes find the same step due
+                if rank == 0:
+                    with meter.paused():
+                        save_checkpoint(folder, run_state(step, meter.elapsed_s, learner, optimizer, average))
         if rank == 0:
             save_checkpoint(folder, run_state(step, elapsed_s, learner, optimizer, average))
     return 128 + int(stopped_by) if stopped_by else 0
@@ -197,7 +201,10 @@ def restore(folder: Path, learner: Learner, optimizer: Any, average: Any) -> tup
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = __doc__
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = f"Settings that --set and YAML files take:\n{Settings.__doc__}"
+    defaults = yaml.safe_dump(layered([read_config("paper")]).to_dict(), sort_keys=False)
+    parser.epilog = (
+        f"Settings that --set and YAML files take:\n{Settings.__doc__}\nAs in paper:\n\n{defaults}"
+    )
     parser.add_argument(
         "--config",
         action="append",

@@ -18,6 +18,7 @@ import yaml
 import hear_msss
 from hear_msss.weights import load_weights
 from pretrain.__main__ import VERBS, main
+from pretrain.budget import StopSignals
 from pretrain.checkpoint import load_checkpoint
 from pretrain.prefetch import prefetched
 from pretrain.runlog import LOG, read_log
@@ -134,6 +135,7 @@ def start(arguments: list[str], processes: int = 0) -> subprocess.Popen:
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        start_new_session=True,
     )
 
 
@@ -179,7 +181,8 @@ def test_ten_steps_straight_equal_five_kill_9_resume_five(corpus, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_a_checkpoint_from_which_the_run_goes_on(number, tmp_path):
     before = signal.getsignal(number)
-    stopper = Noise(lambda step: os.kill(os.getpid(), number) if step == 2 else None)
+    # The second comes at once, as torchrun passes on what its processes have had already.
+    stopper = Noise(lambda step: [os.kill(os.getpid(), number) for _ in range(2)] if step == 2 else None)
     assert train(settings(steps=8, prefetch_batches=1), stopper, tmp_path) == 128 + number
     stopped = load_checkpoint(tmp_path)["step"]
     assert 0 <= stopped < 8
@@ -198,7 +201,7 @@ def test_two_processes_train_stop_at_a_signal_and_go_on_as_one(corpus, tmp_path)
     ):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    process.terminate()  # torchrun passes it on
+    os.killpg(process.pid, signal.SIGTERM)  # to all processes, and torchrun passes its own on
     assert process.wait(timeout=200) != 0
     stopped = load_checkpoint(tmp_path)["step"]
     assert 3 <= stopped < 1000
@@ -239,6 +242,26 @@ def test_minutes_count_over_resumes(tmp_path):
     assert first["step"] >= 1 and first["elapsed_s"] >= 1
     assert train(settings(steps=None, minutes=1 / 60), Noise(), tmp_path, resume=True) == 0
     assert load_checkpoint(tmp_path)["step"] == first["step"]
+
+
+def test_a_late_second_signal_has_its_usual_effect(monkeypatch):
+    with pytest.raises(KeyboardInterrupt), StopSignals() as stop:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert stop.received == signal.SIGINT
+        monkeypatch.setattr("pretrain.budget.GRACE_S", -1.0)
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_checkpoints_by_time(tmp_path):
+    steps = []
+
+    def note(step):
+        steps.append(load_checkpoint(tmp_path)["step"] if (tmp_path / "checkpoint.pt").is_file() else 0)
+
+    by_time = settings(steps=6, checkpoint_every=100, checkpoint_minutes=1e-6, prefetch_batches=1)
+    assert train(by_time, Noise(note), tmp_path) == 0
+    assert max(steps) >= 2  # read while the run went on
 
 
 def test_epochs_and_validation(tmp_path):
