@@ -18,7 +18,6 @@ from hear_msss.model import MSSS
 from hear_msss.options import Options
 from hear_msss.weights import untrained_encoder
 
-
 ROOT = Path(__file__).parents[2]
 
 

@@ -1,0 +1,173 @@
+"""The command line: what it writes, what it skips, what it says about bad files."""
+
+import json
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+import hear_msss
+from hear_msss.__main__ import main
+from hear_msss.cli.embed import parse_options
+
+HOP_MS = 200
+OPTIONS = ["--model", "untrained", "--option", f"hop_ms={HOP_MS}"]
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sounds")
+    rng = np.random.default_rng(0)
+    (folder / "sub").mkdir()
+    soundfile.write(folder / "a.wav", rng.standard_normal(20_000) / 10, 16_000, subtype="FLOAT")
+    soundfile.write(folder / "sub" / "a.flac", rng.standard_normal((30_000, 2)) / 10, 22_050)
+    (folder / "notes.txt").write_text("not a sound, not touched")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(sounds):
+    audio = torch.from_numpy(soundfile.read(sounds / "a.wav", dtype="float32")[0])[None]
+    model = hear_msss.load_model("untrained", hop_ms=HOP_MS)
+    embeddings, times = hear_msss.get_timestamp_embeddings(audio, model)
+    return embeddings[0].numpy(), times[0].numpy(), hear_msss.get_scene_embeddings(audio, model)[0].numpy()
+
+
+def read(path):
+    """Embeddings and times (None where the format has none)."""
+    if path.suffix == ".npy":
+        return np.load(path), None
+    if path.suffix == ".npz":
+        with np.load(path) as archive:
+            return archive[archive.files[0]], archive.get("times_ms")
+    if path.suffix == ".parquet":
+        frame = pd.read_parquet(path)
+        return np.stack(frame["embedding"]), frame["time_ms"].to_numpy() if "time_ms" in frame else None
+    with h5py.File(path) as file:
+        times = file["times_ms"][:] if "times_ms" in file else None
+        return file["embedding" if times is None else "embeddings"][:], times
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "parquet", "h5"])
+def test_every_format_holds_the_embeddings_of_the_api(sounds, expected, tmp_path, kind):
+    embeddings, times_ms, scene = expected
+    command = ["embed", str(sounds / "a.wav"), "--out", str(tmp_path), "--format", kind, *OPTIONS]
+    assert main(command) == 0
+    assert main([*command, "--timestamps"]) == 0
+    written, none = read(tmp_path / f"a.wav.scene.{kind}")
+    assert none is None and written.dtype == np.float32
+    assert np.abs(written.reshape(-1) - scene).max() < 1e-5
+    written, times = read(tmp_path / f"a.wav.timestamps.{kind}")
+    assert written.shape == embeddings.shape and written.dtype == np.float32
+    assert np.abs(written - embeddings).max() < 1e-5
+    assert times is None or np.array_equal(times, times_ms)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_folder_in_parallel_and_then_nothing_is_left_to_do(sounds, expected, tmp_path, capsys):
+    command = ["embed", str(sounds), "--out", str(tmp_path), "--jobs", "2", *OPTIONS]
+    assert main(command) == 0
+    names = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    assert names == {"a.wav.scene.npy", "sub/a.flac.scene.npy", "embeddings.jsonl"}
+    assert np.abs(np.load(tmp_path / "a.wav.scene.npy") - expected[2]).max() < 1e-5
+    records = [json.loads(line) for line in (tmp_path / "embeddings.jsonl").read_text().splitlines()]
+    assert sorted(record["duration_s"] for record in records) == pytest.approx(
+        [1.25, 30_000 / 22_050], abs=1e-3
+    )
+
+    stamps = {name: (tmp_path / name).stat().st_mtime_ns for name in names}
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "2 of 2 files are done already" in capsys.readouterr().err
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in names} == stamps
+
+
+def test_only_what_changed_is_made_again(sounds, tmp_path, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("a.wav", "b.wav"):
+        (source / name).write_bytes((sounds / "a.wav").read_bytes())
+    command = ["embed", str(source), "--out", str(out), *OPTIONS]
+    assert main(command) == 0
+    (out / "a.wav.scene.npy").unlink()  # a lost result
+    with (out / "embeddings.jsonl").open("a") as manifest:
+        manifest.write('{"output": "b.wav.sc')  # a crash in the middle of a line
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "1 of 2 files are done already" in capsys.readouterr().err
+    assert main([*command, "--option", "chunk_size=3"]) == 0  # changes no result
+    assert "2 of 2 files are done already" in capsys.readouterr().err
+    assert main([*command, "--option", "scene=mean_max"]) == 0
+    assert "done already" not in capsys.readouterr().err
+    assert np.load(out / "b.wav.scene.npy").shape == (1024,)
+    soundfile.write(source / "b.wav", np.zeros(16_000), 16_000)  # another sound of the same name
+    assert main([*command, "--option", "scene=mean_max"]) == 0
+    assert "1 of 2 files are done already" in capsys.readouterr().err
+
+
+def test_bad_files_are_named_at_the_end_and_the_good_ones_done(sounds, tmp_path, capsys):
+    bad = tmp_path / "bad.wav"
+    bad.write_text("no sound")
+    out = tmp_path / "out"
+    assert main(["embed", str(bad), str(sounds / "a.wav"), "--out", str(out), *OPTIONS]) == 1
+    error = capsys.readouterr().err
+    assert f"BAD {bad}" in error and "cannot be decoded" in error and "1 of 2 files" in error
+    assert {p.name for p in out.iterdir()} == {"a.wav.scene.npy", "embeddings.jsonl"}
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["nowhere.wav"], "no such file"),
+        (["."], "no sound files"),
+        (["a.wav", "--option", "hop=20"], "hop_ms"),
+        (["a.wav", "--option", "hop_ms"], "NAME=VALUE"),
+        (["a.wav", "--model", "nothing"], "no weights"),
+        (["a.wav", "--jobs", "0"], "at least 1"),
+        (["a.wav", "sub/../twin/a.wav"], "both be written"),
+    ],
+)
+def test_what_cannot_start_says_why_and_makes_nothing(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    if arguments != ["."]:
+        for path in (tmp_path / "a.wav", tmp_path / "twin" / "a.wav"):
+            path.parent.mkdir(exist_ok=True)
+            soundfile.write(path, np.zeros(100), 16_000)
+        (tmp_path / "sub").mkdir()
+    model = [] if "--model" in arguments else ["--model", "untrained"]
+    assert main(["embed", *arguments, "--out", "out", *model]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_are_json_or_text():
+    assert parse_options(["hop_ms=20", "scene=mean_max", "x=true", "y=a=b"]) == {
+        "hop_ms": 20,
+        "scene": "mean_max",
+        "x": True,
+        "y": "a=b",
+    }
+
+
+def test_info_tells_sizes_and_sha256(tmp_path, capsys):
+    from hear_msss.weights import fingerprint, save_weights, untrained_encoder
+
+    path = tmp_path / "small.safetensors"
+    save_weights(path, untrained_encoder(), {"note": "nothing", "options": {"scene": "mean_max"}})
+    assert main(["info", "--model", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["weights"]["sha256"] == fingerprint(path)
+    assert told["weights"]["info"]["note"] == "nothing"
+    assert told["options"]["scene"] == "mean_max" and told["sizes"]["scene_embedding"] == 1024
+    assert main(["info", "--model", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert fingerprint(path) in text and "hop_ms: 50.0" in text
+
+
+def test_export_writes_a_graph(tmp_path, capsys):
+    assert main(["export", "--model", "untrained", "--out", str(tmp_path / "encoder.onnx")]) == 0
+    assert (tmp_path / "encoder.onnx").stat().st_size > 1e6
+    assert "largest difference" in capsys.readouterr().out
