@@ -6,6 +6,7 @@ python -m eval_tasks <verb> --help    explains a verb in full
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from importlib import import_module
 
@@ -24,6 +25,9 @@ VERBS = {
     "submit": ("eval_tasks.submit", "what a leaderboard entry needs, in one folder"),
     "demo": ("eval_tasks.demo", "look at and listen to a model at work"),
 }
+
+# What the machine refuses: no space left, a quota, no permission, a read-only disk, a failed write.
+MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 
 def usage() -> str:
@@ -53,6 +57,11 @@ def main(argv: list[str] | None = None) -> int:
         return module.run(args)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in MACHINE_ERRORS:
+            raise
+        print(f"error: {error}; the same command continues where this one stopped", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; the same command continues where this one stopped", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,20 @@ def write_audio(path: Path, audio: np.ndarray, sample_rate: int, container: str,
 
     16-bit samples come out as the integers that they were read from, which libsndfile's own conversion
     (to 32767, from 32768) does not give.
+
+    Raises:
+        OSError: the disk is full, or not to be written to.
     """
     if subtype == "PCM_16":
         audio = np.rint(audio * 32768.0).clip(-32768, 32767).astype(np.int16)
     quality = 0.0 if container in LOSSY_FORMATS else None
-    soundfile.write(path, audio, sample_rate, format=container, subtype=subtype, compression_level=quality)
+    try:
+        soundfile.write(
+            path, audio, sample_rate, format=container, subtype=subtype, compression_level=quality
+        )
+    except soundfile.LibsndfileError as error:
+        message = f"cannot be written ({error.error_string}): is the disk full, or read-only?"
+        raise OSError(errno.EIO, message, str(path)) from None
 
 
 def fix_length(audio: np.ndarray, frames: int) -> np.ndarray:

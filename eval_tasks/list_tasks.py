@@ -16,24 +16,29 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from eval_tasks.registry import hear_tasks, published, rates_on_disk
+from eval_tasks.errors import UserError
+from eval_tasks.registry import hear_tasks, published
 from eval_tasks.task_folder import METADATA_FILE, TaskFolder
 
 
-def describe_rates(rates: list[int] | None) -> str:
-    if rates is None:
-        return "-"
+def rates_here(folder: Path) -> list[int] | str | None:
+    """Sample rates in Hz of a task folder; None where there is none, words where it is broken."""
+    try:
+        return TaskFolder.open(folder).sample_rates if (folder / METADATA_FILE).is_file() else None
+    except UserError:
+        return "broken, see check"
+
+
+def describe_rates(rates: list[int] | str | None) -> str:
+    if rates is None or isinstance(rates, str):
+        return rates or "-"
     return ", ".join(f"{rate / 1000:g} kHz" for rate in rates) or "no audio"
 
 
-def other_tasks(tasks_dir: Path) -> list[TaskFolder]:
+def other_folders(tasks_dir: Path) -> list[Path]:
     """Task folders that are not the benchmark's."""
     folders = sorted(file.parent for file in tasks_dir.glob(f"*/{METADATA_FILE}"))
-    return [
-        TaskFolder.open(folder)
-        for folder in folders
-        if not published(folder.name) and not folder.name.startswith(".")
-    ]
+    return [folder for folder in folders if not published(folder.name) and not folder.name.startswith(".")]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,14 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    present = {folder: rates_on_disk(folder, args.tasks) for task in hear_tasks() for folder in task.folders}
-    others = other_tasks(args.tasks)
+    present = {f: rates_here(args.tasks / f) for task in hear_tasks() for f in task.folders}
+    others = {folder.name: rates_here(folder) for folder in other_folders(args.tasks)}
     if args.json:
         tasks = [
             {**asdict(task), "sample_rates": {folder: present[folder] for folder in task.folders}}
             for task in hear_tasks()
         ]
-        print(json.dumps({"tasks": tasks, "others": {task.name: task.sample_rates for task in others}}))
+        print(json.dumps({"tasks": tasks, "others": others}))
         return 0
     table = Table(box=None, pad_edge=False)
     for heading in ("task", "folder", "type", "splits"):
@@ -78,6 +83,6 @@ def run(args: argparse.Namespace) -> int:
     console.print(table)
     here = sum(rates is not None for rates in present.values())
     console.print(f"\n{here} of {len(present)} folders of {len(hear_tasks())} tasks are in {args.tasks}")
-    for other in others:
-        console.print(f"  besides: {other.name} ({describe_rates(other.sample_rates)})")
+    for name, rates in others.items():
+        console.print(f"  besides: {name} ({describe_rates(rates)})")
     return 0

@@ -1,4 +1,4 @@
-"""The 19 tasks of the HEAR benchmark: what they are, and which of them are on disk."""
+"""The 19 tasks of the HEAR benchmark: what they are, and by which names they go."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import Path
 
 import yaml
 
 from eval_tasks.errors import UserError
-from eval_tasks.task_folder import METADATA_FILE, TaskFolder
 
 PUBLISHED_RATE = 48000  # Hz, the only one that the public archives come in
 
@@ -74,9 +72,3 @@ def select_folders(names: Iterable[str]) -> list[str]:
             raise UserError(f"no task {name!r}: expected all, or the beginning of one of {known}")
         selected.update(dict.fromkeys(found))
     return list(selected)
-
-
-def rates_on_disk(folder: str, tasks_dir: Path) -> list[int] | None:
-    """Sample rates in Hz of a task folder; None if it is not there."""
-    path = tasks_dir / folder
-    return TaskFolder.open(path).sample_rates if (path / METADATA_FILE).is_file() else None

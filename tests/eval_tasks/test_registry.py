@@ -104,6 +104,16 @@ def test_list(tmp_path, capsys):
     assert esc50["sample_rates"] == {"esc50-v2.0.0-full": [48000]}
 
 
+def test_list_goes_on_after_a_broken_folder(tmp_path, capsys):
+    make_task(tmp_path / "mine-v1-full", 22050)
+    for name in ("esc50-v2.0.0-full", "yours-v1-full"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "task_metadata.json").write_text("{")
+    assert main(["list", "--tasks", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert text.count("broken, see check") == 2 and "mine-v1-full (22.05 kHz)" in text
+
+
 def test_list_without_any_task(tmp_path, capsys):
     assert main(["list", "--tasks", str(tmp_path / "nowhere")]) == 0
     assert "0 of 20 folders" in capsys.readouterr().out

@@ -155,6 +155,27 @@ def test_full_disk_is_found_before_work(tmp_path, monkeypatch):
         resample_task(task, 96000, progress=False)
 
 
+def test_disk_that_fills_up_in_the_middle(tmp_path, monkeypatch, capsys):
+    """Writing to /dev/full fails as a full disk does."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    task = make_task(tmp_path / "tones")
+    write = soundfile.write
+    monkeypatch.setattr(
+        "eval_tasks.audio.soundfile.write",
+        lambda path, *args, **options: write(
+            "/dev/full" if "valid1" in str(path) else path, *args, **options
+        ),
+    )
+    arguments = ["resample", str(task.path), "--sample-rate", "16000", "--jobs", "1", "--quiet"]
+    assert main(arguments) == 1
+    message = capsys.readouterr().err
+    assert "valid1.wav" in message and "is the disk full" in message and task.sample_rates == [48000]
+    monkeypatch.undo()
+    assert main(arguments) == 0
+    assert task.sample_rates == [16000, 48000] and not task.missing_audio(16000)
+
+
 def test_one_bad_task_does_not_stop_the_others(tmp_path, capsys):
     make_task(tmp_path / "a")
     make_task(tmp_path / "b").audio_path(48000, "test", "test0.wav").unlink()
