@@ -82,7 +82,7 @@ def scores_table(
                 f"{found[task.name][metric].mean:.3f}" if metric in found.get(task.name, {}) else "failed"
                 for found in (floor, scores)
             ]
-            name = task.name if number == 0 else ""
+            name = task.task_name if number == 0 else ""
             table.add_row(name, METRICS.get(metric, metric), f"{chance(task, metric):.3f}", *cells)
         table.add_section()
     return table
