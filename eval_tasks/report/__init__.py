@@ -107,7 +107,7 @@ def write_report(models: Sequence[ModelFolder], out: Path, title: str = "HEAR ev
 
 def subtitle(scores: Scores, end: str) -> list[str]:
     known = len(scores.reference_names) > 1
-    count = f"{len(scores.models)} models on {len(scores.tasks)} tasks."
+    count = f"Models: {len(scores.models)}, tasks: {len(scores.tasks)}."
     return [f"{count}{end}", f"{CHANCE}{end}", f"{LEADERBOARD if known else NO_LEADERBOARD}{end}"]
 
 
