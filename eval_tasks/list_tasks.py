@@ -18,7 +18,7 @@ from rich.table import Table
 
 from eval_tasks.errors import UserError
 from eval_tasks.registry import hear_tasks, published
-from eval_tasks.task_folder import METADATA_FILE, TaskFolder
+from eval_tasks.task_folder import METADATA_FILE, TaskFolder, task_paths
 
 
 def rates_here(folder: Path) -> list[int] | str | None:
@@ -37,8 +37,10 @@ def describe_rates(rates: list[int] | str | None) -> str:
 
 def other_folders(tasks_dir: Path) -> list[Path]:
     """Task folders that are not the benchmark's."""
-    folders = sorted(file.parent for file in tasks_dir.glob(f"*/{METADATA_FILE}"))
-    return [folder for folder in folders if not published(folder.name) and not folder.name.startswith(".")]
+    try:
+        return [folder for folder in task_paths([tasks_dir]) if not published(folder.name)]
+    except UserError:
+        return []
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

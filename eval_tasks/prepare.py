@@ -29,7 +29,7 @@ from eval_tasks.audio import fix_length, read_mono, write_audio
 from eval_tasks.errors import UserError
 from eval_tasks.files import beside, remove_leftovers, require_space, write_text
 from eval_tasks.resample import resample_task
-from eval_tasks.task_folder import METADATA_FILE, TaskFolder, write_description
+from eval_tasks.task_folder import METADATA_FILE, UNFINISHED, TaskFolder, write_description
 
 ADAPTERS = {
     "speech_commands": speech_commands,
@@ -84,9 +84,9 @@ def own_rates(clips: Sequence[Clip]) -> set[int]:
     return rates
 
 
-def fingerprint(plan: Plan) -> str:
-    """Changes with the plan, and with the raw files' sizes and times."""
-    lines = [repr(sorted(plan.metadata.items(), key=str))]
+def fingerprint(plan: Plan, rates: Sequence[int]) -> str:
+    """Changes with the plan, the sample rates, and the raw files' sizes and times."""
+    lines = [repr(sorted(plan.metadata.items(), key=str)), repr(sorted(rates))]
     for split, clips in plan.splits.items():
         for clip in clips:
             stat = clip.source.stat()
@@ -114,11 +114,11 @@ def build(plan: Plan, out: Path, rates: Sequence[int], jobs: int, progress: bool
     if not rates and len(own) > 1:
         raise UserError(f"the raw files have sample rates of {sorted(own)} Hz: give --sample-rate")
     rates = rates or sorted(own)
-    partial = out / f"{plan.folder_name}.partial"
+    partial = out / f"{plan.folder_name}{UNFINISHED}"
     mark = partial / "fingerprint"
-    wanted = fingerprint(plan)
+    wanted = fingerprint(plan, rates)
     if partial.exists() and (not mark.exists() or mark.read_text() != wanted):
-        # Other raw data, or another version of it: what is there may not be what is wanted.
+        # Other raw data or other rates: what is there may not be what is wanted.
         for folder in partial.iterdir():
             if folder.name.isdecimal():
                 shutil.rmtree(folder)
@@ -144,9 +144,9 @@ def build(plan: Plan, out: Path, rates: Sequence[int], jobs: int, progress: bool
         listed = "\n  ".join(problems)
         raise UserError(f"{len(problems)} clips could not be made:\n  {listed}")
     remove_leftovers(partial)
-    mark.unlink()
     descriptions = {split: {clip.name: clip.labels for clip in c} for split, c in plan.splits.items()}
     write_description(partial, plan.metadata, descriptions, plan.vocabulary)
+    mark.unlink()
     partial.replace(out / plan.folder_name)
     return TaskFolder.open(out / plan.folder_name)
 

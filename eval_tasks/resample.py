@@ -22,7 +22,7 @@ from tqdm import tqdm
 from eval_tasks.audio import write_audio
 from eval_tasks.errors import UserError
 from eval_tasks.files import beside, remove_leftovers, require_space
-from eval_tasks.task_folder import TaskFolder, find_tasks
+from eval_tasks.task_folder import UNFINISHED, TaskFolder, find_tasks
 
 
 def expected_frames(frames: int, from_rate: int, to_rate: int) -> int:
@@ -94,7 +94,7 @@ def resample_task(
         listed = "\n  ".join(map(str, missing[:20]))
         raise UserError(f"{len(missing)} clips are missing, download or prepare the task again:\n  {listed}")
 
-    partial = task.path / f"{sample_rate}-from-{from_rate}.partial"
+    partial = task.path / f"{sample_rate}-from-{from_rate}{UNFINISHED}"
     pairs = []
     for split in task.splits:
         (partial / split).mkdir(parents=True, exist_ok=True)

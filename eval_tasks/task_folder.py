@@ -27,6 +27,7 @@ from eval_tasks.files import write_json, write_text
 
 METADATA_FILE = "task_metadata.json"
 VOCABULARY_FILE = "labelvocabulary.csv"
+UNFINISHED = ".partial"  # ends the names of folders that are being made
 REQUIRED_METADATA = (
     "task_name",
     "version",
@@ -188,7 +189,7 @@ def task_paths(paths: Iterable[str | Path]) -> list[Path]:
             inside = [path]
         else:
             inside = sorted(file.parent for file in path.glob(f"*/{METADATA_FILE}"))
-            inside = [folder for folder in inside if not folder.name.startswith(".")]
+            inside = [f for f in inside if not f.name.startswith(".") and f.suffix != UNFINISHED]
         if not inside:
             raise UserError(f"{path}: expected a task folder (with {METADATA_FILE}) or a folder of them")
         for folder in inside:

@@ -20,8 +20,9 @@ import soundfile
 from eval_tasks.__main__ import main
 from eval_tasks.adapters import dcase2016_task2, hear_rules, speech_commands
 from eval_tasks.check import check_tasks
-from eval_tasks.prepare import build
-from eval_tasks.task_folder import TaskFolder
+from eval_tasks.errors import UserError
+from eval_tasks.prepare import build, fingerprint
+from eval_tasks.task_folder import TaskFolder, task_paths
 
 RATE = 16000
 
@@ -276,6 +277,23 @@ def test_clips_of_other_raw_data_are_not_taken_over(raw_speech_commands, tmp_pat
     assert np.array_equal(
         read_pcm(task.audio_path(RATE, "train", name)), read_pcm(raw[0] / "yes" / "speaker0_nohash_0.wav")
     )
+
+
+def test_a_rate_of_a_stopped_run_is_not_taken_for_complete(raw_speech_commands, tmp_path):
+    """A run for 48 kHz was stopped; the next one wants 16 kHz only."""
+    made = speech_commands.plan(raw_speech_commands, argparse.Namespace(mode="full"))
+    partial = tmp_path / f"{made.folder_name}.partial"
+    write_noise(partial / "48000" / "train" / "yes_speaker0_nohash_0.wav", 48000, 48000)
+    (partial / "fingerprint").write_text(fingerprint(made, [48000]))
+    assert build(made, tmp_path, [RATE], 1, False).sample_rates == [RATE]
+
+
+def test_a_folder_that_is_being_made_is_no_task(raw_speech_commands, tmp_path):
+    assert prepare("speech_commands", raw_speech_commands, tmp_path, "--mode", "full") == 0
+    (done,) = task_paths([tmp_path])
+    done.rename(done.with_name(f"{done.name}.partial"))
+    with pytest.raises(UserError, match="expected a task folder"):
+        task_paths([tmp_path])
 
 
 @pytest.fixture
