@@ -158,12 +158,15 @@ class Meter:
 
     def tell_validation(self, step: int, values: dict[str, float]) -> None:
         """Log what ``validate`` found."""
-        if self._log is None:
-            return
-        if values:
+        if not values:
+            self.say(f"step {step}: no validation, the corpus holds out fewer than two clips")
+        elif self._log is not None:
             self._log.write("validation", step, values)
-        else:
-            self._log.say(f"step {step}: no validation, the corpus holds out fewer than two clips")
+
+    def say(self, text: str) -> None:
+        """A line for whoever watches, if this process logs."""
+        if self._log is not None:
+            self._log.say(text)
 
     def __enter__(self) -> Meter:
         return self

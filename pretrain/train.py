@@ -164,6 +164,8 @@ def train(settings: Settings, source: Any, folder: Path, resume: bool = False) -
                         save_checkpoint(folder, run_state(step, meter.elapsed_s, learner, optimizer, average))
         if rank == 0:
             save_checkpoint(folder, run_state(step, elapsed_s, learner, optimizer, average))
+        ended = f"stopped by signal {int(stopped_by)}, --resume goes on" if stopped_by else "done"
+        meter.say(f"step {step}: {ended}; checkpoint in {folder}")
     return 128 + int(stopped_by) if stopped_by else 0
 
 
