@@ -8,6 +8,7 @@ import sys
 import tarfile
 import threading
 import time
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -352,6 +353,16 @@ def test_archive_that_points_outside(tmp_path, name, capsys):
     main(["download", "--from-file", str(archive), "--out", str(out)])
     assert not list(tmp_path.glob("outside.txt")) and not Path("/outside.txt").exists()
     assert not list(archive.parent.glob("outside.txt"))
+
+
+def test_zip_archive_that_points_outside(tmp_path, capsys):
+    archive = tmp_path / "evil.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("task_metadata.json", "{}")
+        zipped.writestr("../outside.txt", "evil")
+    assert main(["download", "--from-file", str(archive), "--out", str(tmp_path / "tasks")]) == 1
+    assert "'../outside.txt' points outside the archive" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("outside.txt")) and not list((tmp_path / "tasks").glob(".*"))
 
 
 def test_archive_that_is_none(tmp_path, capsys):
