@@ -22,7 +22,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,162 +32,13 @@ from eval_tasks.check import check_tasks, embedding_bytes
 from eval_tasks.describe import ask
 from eval_tasks.errors import UserError
 from eval_tasks.files import require_space, write_json
-from eval_tasks.results import IDENTITY, ModelFolder, Score, heareval_scores
+from eval_tasks.results import IDENTITY, ModelFolder
+from eval_tasks.run_task import TaskJob, TaskResult, log_tail, run_task
 from eval_tasks.task_folder import TaskFolder, task_paths
 
+__all__ = ["TaskResult", "log_tail", "run_tasks"]
+
 CHANGED = ("refuse", "keep", "redo")
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """What became of one task.
-
-    Attributes:
-        status: ``done``, ``skipped`` (was done before), ``failed`` or ``stopped``.
-        scores: metric to test score, over folds where the task has folds.
-        embeddings_s, predictions_s: wall time of this run's processes.
-        error: what went wrong, with the last lines of the log.
-    """
-
-    task: str
-    model: str
-    status: str
-    scores: dict[str, Score] = field(default_factory=dict)
-    embeddings_s: float = 0.0
-    predictions_s: float = 0.0
-    error: str = ""
-
-
-class TaskError(Exception):
-    """This task cannot go on; the others can."""
-
-
-@dataclass(frozen=True)
-class TaskJob:
-    """All that one task needs, so that any process on any machine can do it."""
-
-    task_path: Path
-    model_dir: Path
-    module: str
-    model: str
-    model_options: dict[str, Any]
-    grid: str
-    grid_points: int | None
-    changed: str
-    threads: int
-    gpu: str | None
-
-    @property
-    def task(self) -> str:
-        return self.task_path.name
-
-    @property
-    def grid_name(self) -> str:
-        return self.grid if self.grid_points is None else f"{self.grid}-{self.grid_points}points"
-
-    @property
-    def predictions_dir(self) -> Path:
-        return self.model_dir / "predictions" / self.grid_name / self.task
-
-    def log(self, stage: str) -> Path:
-        return self.model_dir / "logs" / f"{self.task}.{stage}.log"
-
-    @property
-    def logs(self) -> dict[str, Path]:
-        return {
-            "embeddings": self.log("embeddings"),
-            "predictions": self.log(f"predictions-{self.grid_name}"),
-        }
-
-
-def log_tail(log: Path, lines: int = 12) -> str:
-    """The last lines of a log, of a progress bar only its last state."""
-    text = log.read_text(errors="replace") if log.exists() else ""
-    shown = [line.rsplit("\r", 1)[-1].rstrip() for line in text.rstrip().split("\n")]
-    return "\n".join(shown[-lines:])
-
-
-def run_stage(
-    job: TaskJob, stage: str, command: Sequence[str], lock_fd: int, done: Callable[[], bool]
-) -> float:
-    """Run one process and return its wall time in seconds; TaskError where it did not do its work."""
-    log = job.logs[stage]
-    start = time.monotonic()
-    status = harness.run_process(command, harness.environment(job.threads, job.gpu), log, lock_fd)
-    if status or not done():
-        raise TaskError(f"{stage} ended with status {status}; the end of {log}:\n{log_tail(log)}")
-    return time.monotonic() - start
-
-
-def forget(job: TaskJob) -> None:
-    """Delete all results of a task, whatever grid or protocol they came from."""
-    for folder in [
-        f for kind in ("embeddings", "predictions", "probe") for f in job.model_dir.glob(f"{kind}/*")
-    ]:
-        shutil.rmtree(folder / job.task, ignore_errors=True)
-
-
-def finished_embeddings(job: TaskJob) -> Path | None:
-    """The folder of this task's finished embeddings; stale ones are refused, kept or deleted."""
-    folder = ModelFolder(job.model_dir).embeddings().get(job.task)
-    if folder is None or job.changed == "keep":
-        return folder
-    described = [file for file in folder.glob("*.json") if (job.task_path / file.name).is_file()]
-    described += [folder / "labelvocabulary.csv"]
-    differing = [f.name for f in described if f.read_bytes() != (job.task_path / f.name).read_bytes()]
-    if not differing:
-        return folder
-    if job.changed == "redo":
-        forget(job)
-        return None
-    raise TaskError(
-        f"{', '.join(differing)} of {job.task_path} changed since its embeddings were made: give another "
-        "--out, or --changed redo to make them again, or --changed keep to score the old ones"
-    )
-
-
-def link_embeddings(embeddings: Path, predictions: Path) -> None:
-    """A fresh folder of links to what the predictions runner reads.
-
-    The runner writes beside what it reads, and skips a task that has scores, whichever grid made them:
-    with a folder of its own for each grid, embeddings are made once and no grid hides another.
-    """
-    shutil.rmtree(predictions, ignore_errors=True)
-    predictions.mkdir(parents=True)
-    for file in embeddings.iterdir():
-        if file.is_file() and not file.name.startswith(".") and file.name != "profile.embeddings.json":
-            (predictions / file.name).symlink_to(file.resolve())
-
-
-def run_task(job: TaskJob) -> TaskResult:
-    """Do what is left of one task. Never raises: what goes wrong is in the result."""
-    result = TaskResult(job.task, job.model_dir.name, "skipped")
-    try:
-        with harness.locked(job.model_dir / "logs" / f".{job.task}.lock") as lock_fd:
-            embeddings = finished_embeddings(job)
-            if embeddings is None:
-                out = job.model_dir / "embeddings"
-                command = harness.embeddings_command(
-                    job.module, job.task_path, out, job.model, job.model_options
-                )
-                mark = f"*/{job.task}/.done.embeddings"
-                seconds = run_stage(job, "embeddings", command, lock_fd, lambda: any(out.glob(mark)))
-                result = replace(result, status="done", embeddings_s=seconds)
-                embeddings = next(out.glob(mark)).parent
-            folder = job.predictions_dir
-            done = folder / "prediction-done.json"
-            if not done.exists():
-                link_embeddings(embeddings, folder)
-                command = harness.predictions_command(folder, job.grid, job.grid_points)
-                seconds = run_stage(job, "predictions", command, lock_fd, done.exists)
-                result = replace(result, status="done", predictions_s=seconds)
-                shutil.rmtree(folder / "lightning_logs", ignore_errors=True)  # a checkpoint a grid point
-            return replace(result, scores=heareval_scores(folder))
-    except harness.Stopped:
-        return replace(result, status="stopped")
-    except Exception as error:
-        message = str(error) if isinstance(error, TaskError) else f"{type(error).__name__}: {error}"
-        return replace(result, status="failed", error=message)
 
 
 def model_name(module: str, info: Mapping[str, Any]) -> str:

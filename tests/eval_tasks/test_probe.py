@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json
-from eval_tasks.probe import Protocol, Scorer, data_splits, load_splits, probe_models, probe_task, train
+from eval_tasks.linear import Protocol, Scorer, data_splits, load_splits, train
+from eval_tasks.probe import probe_models, probe_task
 from eval_tasks.results import ModelFolder, unpickle
 from eval_tasks.task_folder import TaskFolder, write_description
 
