@@ -34,6 +34,9 @@ class Learner(nn.Module):
                     f"{settings.model}: set the run's model settings to those of the weights"
                 )
             self.encoder.load_state_dict(trained.state_dict())
+        for module in self.encoder.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = settings.batch_norm_momentum
         self.heads = Heads(dim)
         self.loss = MultipleSamplingLoss(
             dim,
