@@ -50,7 +50,7 @@ class Settings:
         drop_connect_rate: stochastic depth of the encoder.
         batch_norm_momentum: share of the newest chunk in the running statistics that inference uses.
             The stock network's 0.01 suits many thousands of steps; in a short run the weights move away
-            from such slow statistics (seen: in-batch accuracy 0.04 with them where the batch's own gave 0.43).
+            from such slow statistics (seen: in-batch accuracy 0.04, and 0.43 with those of the batch).
         corpus_weights: share of each source, by name; empty: every clip alike.
         init_from: weights file to start the encoder from; heads and optimizer start afresh.
         prefetch_batches: batches read ahead in the background.
