@@ -14,6 +14,7 @@ import torch
 import hear_msss
 from hear_msss.backend import OnnxEncoder, fold_batch_norm
 from hear_msss.export import cached_onnx, encoder_sha256, export_onnx
+from hear_msss.features import Features, choices
 from hear_msss.model import MSSS
 from hear_msss.options import Options
 from hear_msss.weights import untrained_encoder
@@ -139,6 +140,12 @@ def test_the_cache_holds_one_file_for_each_encoder(encoder, tmp_path, monkeypatc
     assert encoder_sha256(other) != encoder_sha256(encoder)
     monkeypatch.setattr("hear_msss.export.export_onnx", lambda encoder, path: path.touch())
     assert cached_onnx(other) != path
+
+
+def test_features_of_one_encoder_do_not_share_a_graph(encoder):
+    folded = fold_batch_norm(encoder)
+    hashes = {encoder_sha256(Features(folded, name)) for name in choices()}
+    assert len(hashes) == len(choices())
 
 
 FIRST_USE = """
