@@ -76,8 +76,6 @@ def test_a_folder_in_parallel_and_then_nothing_is_left_to_do(sounds, expected, t
     records = [json.loads(line) for line in (tmp_path / "embeddings.jsonl").read_text().splitlines()]
     durations_s = sorted(record["duration_s"] for record in records)
     assert durations_s == pytest.approx([1.25, 30_000 / 22_050], abs=1e-3)
-        [1.25, 30_000 / 22_050], abs=1e-3
-    )
 
     stamps = {name: (tmp_path / name).stat().st_mtime_ns for name in names}
     capsys.readouterr()
