@@ -76,7 +76,7 @@ def bars(scores: Scores, protocol: str) -> Figure:
                              error_kw={"ecolor": INK, "elinewidth": 1})  # fmt: skip
             chance = scores.references[key]["chance"]
             axes.plot([place - 0.42, place + 0.42], [chance, chance], color=INK, lw=1.2, ls=(0, (4, 2)))
-        named = [(task, textwrap.fill(METRICS.get(metric, metric), 14)) for task, metric in rows]
+        named = [(task, textwrap.fill(METRICS.get(metric, metric), 16)) for task, metric in rows]
         labels = [f"{wrapped(task)}\n{metric}" for task, metric in named]
         axes.set_xticks(range(len(rows)), labels)
         axes.tick_params(axis="x", length=0)
