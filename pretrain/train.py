@@ -35,7 +35,7 @@ from torch import nn
 from pretrain.budget import Budget, StopSignals
 from pretrain.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint, write_atomically
 from pretrain.chunked import backward_in_chunks
-from pretrain.corpus.source import open_source
+from pretrain.corpus.source import SegmentSource, open_source
 from pretrain.distributed import (
     agree_on_largest,
     average_gradients,
@@ -62,7 +62,7 @@ class NotFiniteError(FloatingPointError):
     """The gradient is no number any more."""
 
 
-def train(settings: Settings, source: Any, folder: Path, resume: bool = False) -> int:
+def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool = False) -> int:
     """Train to the end of the budget, or to a signal, and leave a checkpoint.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 
+from pretrain.corpus.source import SegmentSource
 from pretrain.distributed import process_count, process_rank
 from pretrain.learner import Learner
 from pretrain.randomness import step_seed
@@ -16,7 +17,9 @@ VALIDATION = 0x76616C  # sets the seeds of validation apart from those of traini
 
 
 @torch.no_grad()
-def validate(learner: Learner, views: Views, source, settings: Settings, device) -> dict[str, float]:
+def validate(
+    learner: Learner, views: Views, source: SegmentSource, settings: Settings, device: torch.device
+) -> dict[str, float]:
     """Mean losses and metrics over the corpus's held-out clips, weighted by clips; empty without any.
 
     The same segments and ratios every time. Batches are dealt out to the processes; negatives come
@@ -45,10 +48,9 @@ def validate(learner: Learner, views: Views, source, settings: Settings, device)
         for name, value in metrics.items():
             sums[name] = sums.get(name, 0.0) + float(value) * len(anchor)
     learner.train(training)
-    everyone = [(clips, sums)]
+    everyone = [(clips, sums)] * process_count()
     if process_count() > 1:
-        everyone = [(0, {})] * process_count()
         dist.all_gather_object(everyone, (clips, sums))
     total = sum(count for count, _ in everyone)
-    names = {name: None for _, part in everyone for name in part}
+    names = dict.fromkeys(name for _, part in everyone for name in part)
     return {name: sum(part.get(name, 0.0) for _, part in everyone) / total for name in names}

@@ -24,7 +24,7 @@ def draw_ratio(batch: int, low: float, high: float, seed: int) -> Tensor:
 def shift_pitch_of_waveform(waveform: Tensor, ratio: float, n_fft: int = 512) -> Tensor:
     """Pitch shift in the time domain: stretch by a phase vocoder, then resample to the old length.
 
-    The reference that the frequency warp is compared with: about 5 ms a segment, each one apart.
+    The reference that the frequency warp is compared with: several milliseconds a segment, each one apart.
 
     Args:
         waveform: ``(samples,)``.
