@@ -105,13 +105,15 @@ class MSSS(nn.Module):
     @property
     def timestamp_group(self) -> int:
         """Timestamps that belong together: parts of a clip begin at multiples of it."""
-        dense = self.options.timestamp == "dense"
-        return windows.dense_group(self.hop_frames, self.config) if dense else 1
+        if self.options.timestamp == "dense":
+            return windows.dense_group(self.hop_frames, self.config)
+        return self.options.encode_every
 
     def _timestamp_windows(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray | None]:
         if self.options.timestamp == "dense":
             return windows.dense_windows(first, last, self.hop_frames, self.config)
-        return np.arange(first, last), None
+        every = self.options.encode_every  # the last window may lie after the last timestamp
+        return np.arange(first, last - 1 + every, every), None
 
     def timestamp_span(self, first: int, last: int) -> tuple[int, int]:
         """Samples ``[begin, end)`` that timestamps ``first`` to ``last - 1`` see; zeros outside the clip."""
@@ -128,7 +130,9 @@ class MSSS(nn.Module):
         starts = (centres - centres[0]) * self.hop_frames
         log_mel = self.log_mel(audio)
         if picks is None:
-            return self._pool_windows(log_mel, starts, self._pool_timestamp, self.timestamp_embedding_size)
+            size = self.timestamp_embedding_size
+            encoded = self._pool_windows(log_mel, starts, self._pool_timestamp, size)
+            return interpolate(encoded, self.options.encode_every)[:, : last - first]
         dim = self.dim
         size = dim * self.config.segment_frames // TIME_STRIDE
         frames = self._pool_windows(log_mel, starts, lambda h: h.flatten(1), size)
@@ -163,3 +167,12 @@ class MSSS(nn.Module):
     def forward(self, audio: Tensor) -> Tensor:
         """Scene embeddings, ``(sounds, samples)`` to ``(sounds, size)``."""
         return self.scene_embeddings(audio)
+
+
+def interpolate(embeddings: Tensor, every: int) -> Tensor:
+    """``(sounds, n, size)`` to ``(sounds, (n - 1) * every + 1, size)``, linear between neighbours."""
+    if every == 1:
+        return embeddings
+    weight = (torch.arange(every, device=embeddings.device) / every)[:, None]
+    between = torch.lerp(embeddings[:, :-1, None], embeddings[:, 1:, None], weight)
+    return torch.cat([between.flatten(1, 2), embeddings[:, -1:]], dim=1)

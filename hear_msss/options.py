@@ -29,6 +29,8 @@ class Options:
             one of three frames), ``mean`` (of the three), ``middle_mean`` (both, side by side); or
             ``dense``: each window serves three timestamps, one with each of its frames, so that three
             times fewer windows are needed (see :func:`hear_msss.windows.dense_step`).
+        encode_every: 1 encodes a window around every timestamp; n around every n-th, and those between
+            get the linear interpolation of their neighbours, for an n-th of the cost.
         chunk_size: windows that go through the encoder at once; bounds the memory, changes no result.
         backend: what runs the encoder: ``torch``, or ``onnxruntime`` (on the CPU only, equal to 1e-4;
             needs ``pip install 'hear_msss[onnx]'``).
@@ -38,6 +40,7 @@ class Options:
     hop_ms: float = 50.0
     scene: str = "mean"
     timestamp: str = "middle"
+    encode_every: int = 1
     chunk_size: int = 32
     backend: str = "torch"
 
@@ -46,8 +49,13 @@ class Options:
         _one_of("scene", self.scene, SCENES)
         _one_of("timestamp", self.timestamp, TIMESTAMPS)
         _one_of("backend", self.backend, BACKENDS)
-        if isinstance(self.chunk_size, bool) or not isinstance(self.chunk_size, int) or self.chunk_size < 1:
-            raise ValueError(f"chunk_size={self.chunk_size!r}: expected a whole number of at least 1")
+        _at_least_one("chunk_size", self.chunk_size)
+        _at_least_one("encode_every", self.encode_every)
+        if self.timestamp == "dense" and self.encode_every > 1:
+            raise ValueError(
+                f"encode_every={self.encode_every} with timestamp='dense', which leaves out windows in its "
+                "own way: expected encode_every=1, or another timestamp"
+            )
         if isinstance(self.hop_ms, bool) or not isinstance(self.hop_ms, (int, float)):
             raise ValueError(f"hop_ms={self.hop_ms!r}: expected a number of milliseconds")
 
@@ -69,6 +77,11 @@ class Options:
                 hint = f" Did you mean {near[0]!r}?" if near else ""
                 raise TypeError(f"unknown option {name!r}: expected one of {known}.{hint}")
         return cls(**values)
+
+
+def _at_least_one(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}={value!r}: expected a whole number of at least 1")
 
 
 def _one_of(name: str, value: object, choices: Collection[str]) -> None:

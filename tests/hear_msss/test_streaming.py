@@ -51,7 +51,12 @@ def test_the_clip_equals_soundfile_and_soxr_in_one_go(model, tmp_path, rate, cha
 
 
 @pytest.mark.parametrize(
-    "options", [{"hop_ms": 200, "scene": "mean_max"}, {"hop_ms": 80, "timestamp": "dense", "scene": "mean"}]
+    "options",
+    [
+        {"hop_ms": 200, "scene": "mean_max"},
+        {"hop_ms": 80, "timestamp": "dense", "scene": "mean"},
+        {"hop_ms": 70, "encode_every": 3},
+    ],
 )
 @pytest.mark.parametrize("samples", [1, 9000, 32_000, 16_000 * 9 + 77])
 def test_embeddings_equal_the_api_for_the_whole_clip(tmp_path, options, samples):
