@@ -16,8 +16,10 @@ EVAL = [
     "pandas>=2",
     "pooch>=1.8",
     "rich>=13",
+    "requests>=2.31",
     "scikit-learn>=1.3",
     "sed_eval>=0.2.1",
+    "urllib3>=2.1",
 ]
 ONNX = ["onnx>=1.15", "onnxruntime>=1.17"]
 DEV = [
@@ -59,11 +61,13 @@ setup(
         "torchaudio>=2.4",
         "efficientnet_pytorch>=0.7.1,<0.8",
         "numpy>=1.26",
+        "platformdirs>=3",
         "safetensors>=0.4.3",
-        "soundfile>=0.12",
+        "soundfile>=0.13",
         "soxr>=0.3.7",
         "tqdm>=4.66",
     ],
+    entry_points={"console_scripts": ["hear-msss=hear_msss.__main__:main"]},
     extras_require={"pretrain": PRETRAIN, "eval": EVAL, "onnx": ONNX, "dev": [*DEV, *PRETRAIN, *EVAL, *ONNX]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -48,16 +48,23 @@ def unpack(archive: Path, folder: Path) -> None:
             if zipfile.is_zipfile(archive):
                 with zipfile.ZipFile(archive) as zipped:
                     for name in zipped.namelist():
-                        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                            raise UserError(f"{archive}: member {name!r} points outside the archive")
+                        _refuse_outside(archive, name)
                     zipped.extractall(temporary)
             else:
                 with tarfile.open(archive) as tar:
-                    tar.extractall(temporary, filter="data")
-    except tarfile.FilterError as error:
-        raise UserError(f"{archive}: {error}") from None
+                    # tarfile's own filter="data" is missing from Python 3.11.2, which Debian 12 has.
+                    for member in tar:
+                        _refuse_outside(archive, member.name)
+                        if not (member.isfile() or member.isdir()):
+                            raise UserError(f"{archive}: member {member.name!r} is neither file nor folder")
+                        tar.extract(member, temporary, set_attrs=False)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise UserError(f"{archive}: cannot be unpacked ({error}): fetch it again") from None
+
+
+def _refuse_outside(archive: Path, name: str) -> None:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise UserError(f"{archive}: member {name!r} points outside the archive")
 
 
 def version_of(archive: Path) -> str:

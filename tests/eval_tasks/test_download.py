@@ -306,14 +306,14 @@ def test_kill_and_run_again(server, tmp_path):
 def test_kill_while_unpacking(server, tmp_path, monkeypatch):
     """A process that dies in the middle leaves a half-unpacked folder under another name."""
 
-    def dies(self, path, **options):
+    def dies(self, member, path, **options):
         (Path(path) / "half").write_text("half of it")
         os._exit(9)
 
     arguments = ["download", FOLDER, "--out", str(tmp_path), "--api", f"{server.url}/records", "--quiet"]
     pid = os.fork()
     if pid == 0:
-        monkeypatch.setattr(tarfile.TarFile, "extractall", dies)
+        monkeypatch.setattr(tarfile.TarFile, "extract", dies)
         main(arguments)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
