@@ -20,6 +20,7 @@ import json
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,7 +158,8 @@ def run_tasks(
     chosen = chosen_folders(paths, tasks)
     info = ask(module, model, model_options)
     if info["gpu_problem"] and gpus is None:
-        gpus = [""]  # the processors are slower, and work
+        warnings.warn(f"running without a GPU: {info['gpu_problem']}", stacklevel=2)
+        gpus = [""]
     model_dir = Path(out_dir).absolute() / (name or model_name(module, info))
     claim_model_folder(model_dir, info, changed)
 
@@ -259,7 +261,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--grid", choices=harness.GRIDS, default="default", help="heareval's grid of predictors")
     add("--grid-points", type=int, help="predictors tried of that grid (heareval's default: 8)")
     add("--jobs", type=int, default=1, help="tasks at once")
-    add("--threads", type=int, help="threads of each process (default: cores / jobs)")
+    add("--threads", type=int, help="threads of each process (default: OMP_NUM_THREADS, else cores / jobs)")
     add("--gpus", type=gpu_list, help="such as 0,1: one for each task in turn; none hides all")
     add("--changed", choices=CHANGED, default="refuse", help="where OUT holds results of another state")
     add("--backend", choices=("threads", "dask", "ray"), default="threads", help="joblib backend")

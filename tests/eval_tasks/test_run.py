@@ -258,6 +258,17 @@ def test_gpus_are_given_in_turn(tasks, copied, started, monkeypatch):
     assert sorted(given) == ["0", "1"]
 
 
+def test_a_gpu_that_the_harness_cannot_use_is_hidden_and_told(tasks, copied, started, monkeypatch):
+    shutil.rmtree(copied / "tiny_hear/embeddings")
+    info = {**ModelFolder(copied / "tiny_hear").info, "gpu_problem": "TensorFlow sees no GPU"}
+    monkeypatch.setattr(run, "ask", lambda *args: info)
+    given = []
+    monkeypatch.setattr(harness, "environment", lambda threads, gpu: given.append(gpu) or {})
+    with pytest.warns(UserWarning, match="without a GPU: TensorFlow sees no GPU"):
+        tiny(tasks, copied)
+    assert given == ["", ""]
+
+
 def test_model_names_tell_options_and_weights_apart():
     info = {"model_options": {}, "model": "", "model_sha256": ""}
     weights = {**info, "model": "/a/best.safetensors", "model_sha256": "0123456789"}
