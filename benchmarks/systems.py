@@ -117,6 +117,7 @@ def passt() -> System:
     network = get_model(arch="passt_s_swa_p16_128_ap476", pretrained=False)
     model = PasstBasicWrapper(mel=mel, net=network, mode="all").eval()
     no_grad = torch.no_grad()
+    no_grad(model.get_scene_embeddings)(torch.zeros(1, 32000))  # prints shapes the first time
     return System(
         "PaSST (hear21passt, random weights)",
         32000,
