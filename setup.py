@@ -8,10 +8,10 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "hear_msss/__init__.py").read_text()).group(1)
 
-PRETRAIN = ["PyYAML>=6", "joblib>=1.3", "matplotlib>=3.7", "tensorboard>=2.14", "webdataset>=0.2.86"]
+PRETRAIN = ["PyYAML>=6", "joblib>=1.4", "matplotlib>=3.7", "tensorboard>=2.14", "webdataset>=0.2.86"]
 EVAL = [
     "PyYAML>=6",
-    "joblib>=1.3",
+    "joblib>=1.4",
     "matplotlib>=3.7",
     "pandas>=2",
     "pooch>=1.8",

@@ -23,7 +23,7 @@ VERBS = {
     "probe": ("eval_tasks.probe", "scores by the paper's own downstream protocol"),
     "report": ("eval_tasks.report", "tables, plots and a page from finished runs"),
     "submit": ("eval_tasks.submit", "what a leaderboard entry needs, in one folder"),
-    "demo": ("eval_tasks.demo", "look at and listen to a model at work"),
+    "demo": ("eval_tasks.demo", "validator, the mini tasks, one table of scores"),
 }
 
 # What the machine refuses: no space left, a quota, no permission, a read-only disk, a failed write.

@@ -52,6 +52,7 @@ class Settings:
             The stock network's 0.01 suits many thousands of steps; in a short run the weights move away
             from such slow statistics (seen: in-batch accuracy 0.04, and 0.43 with those of the batch).
         corpus_weights: share of each source, by name; empty: every clip alike.
+        validation_fraction: of the files, held out for validation; the paper trains on all.
         init_from: weights file to start the encoder from; heads and optimizer start afresh.
         prefetch_batches: batches read ahead in the background.
         log_every, checkpoint_every, validate_every: steps between log lines, checkpoints, validations;
@@ -91,6 +92,7 @@ class Settings:
     drop_connect_rate: float = 0.2
     batch_norm_momentum: float = 0.01
     corpus_weights: dict[str, float] = field(default_factory=dict)
+    validation_fraction: float = 0.02
     init_from: str | None = None
     prefetch_batches: int = 4
     log_every: int = 10
@@ -123,6 +125,7 @@ class Settings:
         require(self.checkpoint_minutes > 0, "checkpoint_minutes", "a number above 0")
         require(0 <= self.ema_decay < 1, "ema_decay", "0 to below 1")
         require(0 <= self.drop_connect_rate < 1, "drop_connect_rate", "0 to below 1")
+        require(0 <= self.validation_fraction < 1, "validation_fraction", "0 to below 1")
         require(0 < self.batch_norm_momentum <= 1, "batch_norm_momentum", "above 0 to 1")
         if self.model.sample_rate != 16000:
             raise ValueError(f"sample_rate={self.model.sample_rate}: expected 16000, as corpora are packed")

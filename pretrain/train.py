@@ -251,7 +251,7 @@ def run(args: argparse.Namespace) -> int:
     if Path(location).exists():
         location = str(Path(location).resolve())
     settings = layered(layers)
-    source = open_source(location, settings.corpus_weights or None)
+    source = open_source(location, settings.corpus_weights or None, settings.validation_fraction)
     try:
         join_processes(settings.device)
         if process_rank() == 0:
