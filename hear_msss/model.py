@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hear_msss import windows
 from hear_msss.backend import OnnxEncoder, fold_batch_norm
-from hear_msss.encoder import TIME_STRIDE, Encoder
+from hear_msss.encoder import Encoder
 from hear_msss.features import Features
 from hear_msss.frontend import FrontEnd
 from hear_msss.options import SCENES, TIMESTAMPS, Options
@@ -46,8 +46,6 @@ class MSSS(nn.Module):
         self.sample_rate = encoder.config.sample_rate
         self.scene_embedding_size = self.dim * SCENES[options.scene]
         self.timestamp_embedding_size = self.dim * TIMESTAMPS[options.timestamp]
-        if options.timestamp == "dense":
-            windows.dense_step(self.hop_frames, encoder.config)  # refuses a hop that does not fit
         self.eval()
 
     def encode(self, segments: Tensor) -> Tensor:
@@ -102,41 +100,26 @@ class MSSS(nn.Module):
             times = times.float()
         return embeddings, times.to(audio.device).expand(audio.shape[0], -1).clone()
 
-    @property
-    def timestamp_group(self) -> int:
-        """Timestamps that belong together: parts of a clip begin at multiples of it."""
-        if self.options.timestamp == "dense":
-            return windows.dense_group(self.hop_frames, self.config)
-        return self.options.encode_every
-
-    def _timestamp_windows(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray | None]:
-        if self.options.timestamp == "dense":
-            return windows.dense_windows(first, last, self.hop_frames, self.config)
-        every = self.options.encode_every  # the last window may lie after the last timestamp
-        return np.arange(first, last - 1 + every, every), None
+    def _timestamp_windows(self, first: int, last: int) -> np.ndarray:
+        """Timestamps that get a window of their own; the last one may lie after the last timestamp."""
+        every = self.options.encode_every
+        return np.arange(first, last - 1 + every, every)
 
     def timestamp_span(self, first: int, last: int) -> tuple[int, int]:
         """Samples ``[begin, end)`` that timestamps ``first`` to ``last - 1`` see; zeros outside the clip."""
-        return windows.samples_around(self._timestamp_windows(first, last)[0], self.hop_frames, self.config)
+        return windows.samples_around(self._timestamp_windows(first, last), self.hop_frames, self.config)
 
     def embed_timestamps(self, audio: Tensor, first: int, last: int) -> Tensor:
         """Embeddings ``(sounds, last - first, size)`` of some of a clip's timestamps.
 
         Args:
             audio: ``(sounds, end - begin)``, exactly the samples of :meth:`timestamp_span`.
-            first, last: numbers of timestamps, ``first`` a multiple of :attr:`timestamp_group`.
+            first, last: numbers of timestamps, ``first`` a multiple of the option ``encode_every``.
         """
-        centres, picks = self._timestamp_windows(first, last)
-        starts = (centres - centres[0]) * self.hop_frames
-        log_mel = self.log_mel(audio)
-        if picks is None:
-            size = self.timestamp_embedding_size
-            encoded = self._pool_windows(log_mel, starts, self._pool_timestamp, size)
-            return interpolate(encoded, self.options.encode_every)[:, : last - first]
-        dim = self.dim
-        size = dim * self.config.segment_frames // TIME_STRIDE
-        frames = self._pool_windows(log_mel, starts, lambda h: h.flatten(1), size)
-        return frames.view(audio.shape[0], -1, dim)[:, torch.from_numpy(picks).to(audio.device)]
+        starts = (self._timestamp_windows(first, last) - first) * self.hop_frames
+        size = self.timestamp_embedding_size
+        encoded = self._pool_windows(self.log_mel(audio), starts, self._pool_timestamp, size)
+        return interpolate(encoded, self.options.encode_every)[:, : last - first]
 
     def _pool_timestamp(self, h: Tensor) -> Tensor:
         middle, mean = h[:, h.shape[1] // 2], h.mean(dim=1)

@@ -10,7 +10,7 @@ from typing import Any
 from hear_msss.features import choices
 
 SCENES = {"mean": 1, "mean_max": 2}  # name: size in multiples of what is pooled
-TIMESTAMPS = {"middle": 1, "mean": 1, "middle_mean": 2, "dense": 1}
+TIMESTAMPS = {"middle": 1, "mean": 1, "middle_mean": 2}
 BACKENDS = ("torch", "onnxruntime")
 
 
@@ -26,9 +26,7 @@ class Options:
         scene: how frames of h become one scene embedding: ``mean``, or ``mean_max`` (both, side by
             side: twice the numbers).
         timestamp: which part of the window around a timestamp stands for it: ``middle`` (the middle
-            one of three frames), ``mean`` (of the three), ``middle_mean`` (both, side by side); or
-            ``dense``: each window serves three timestamps, one with each of its frames, so that three
-            times fewer windows are needed (see :func:`hear_msss.windows.dense_step`).
+            one of three frames), ``mean`` (of the three), ``middle_mean`` (both, side by side).
         encode_every: 1 encodes a window around every timestamp; n around every n-th, and those between
             get the linear interpolation of their neighbours, for an n-th of the cost.
         chunk_size: windows that go through the encoder at once; bounds the memory, changes no result.
@@ -51,11 +49,6 @@ class Options:
         _one_of("backend", self.backend, BACKENDS)
         _at_least_one("chunk_size", self.chunk_size)
         _at_least_one("encode_every", self.encode_every)
-        if self.timestamp == "dense" and self.encode_every > 1:
-            raise ValueError(
-                f"encode_every={self.encode_every} with timestamp='dense', which leaves out windows in its "
-                "own way: expected encode_every=1, or another timestamp"
-            )
         if isinstance(self.hop_ms, bool) or not isinstance(self.hop_ms, (int, float)):
             raise ValueError(f"hop_ms={self.hop_ms!r}: expected a number of milliseconds")
 

@@ -115,7 +115,7 @@ def timestamp_blocks(clip: Clip, model: MSSS) -> Iterator[tuple[Tensor, np.ndarr
     """
     hop, config = model.hop_frames, model.config
     count = windows.timestamp_count(clip.samples, hop, config)
-    group = model.timestamp_group
+    group = model.options.encode_every
     groups = max(1, round(BLOCK_S * model.sample_rate / (group * hop * config.hop_length)))
     for first in range(0, count, groups * group):
         last = min(first + groups * group, count)

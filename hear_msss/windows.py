@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hear_msss.config import ModelConfig
-from hear_msss.encoder import TIME_STRIDE
 
-DENSE_TOLERANCE = 3  # frames that neighbours in h may be off their timestamps
 SCENE_HOP_FRAMES = 48  # half a window
 SCENE_SLACK = 0.25  # of a hop that a clip may exceed its windows by before one more is spent on it
 
@@ -35,65 +33,6 @@ def timestamp_count(samples: int, hop: int, config: ModelConfig) -> int:
 def timestamps_ms(first: int, last: int, hop: int, config: ModelConfig) -> np.ndarray:
     """Times of timestamps ``first`` to ``last - 1`` in ms, float64, each computed from its index."""
     return np.arange(first, last, dtype=np.float64) * (1000 * hop * config.hop_length) / config.sample_rate
-
-
-def dense_step(hop: int, config: ModelConfig) -> int:
-    """Timestamps from one frame of h to the next, when each frame of a window serves a timestamp.
-
-    Frames of h are 320 ms apart. Where no number of hops makes 320 ms exactly, the frames beside the
-    middle one stand for times up to 30 ms off their own (20 ms at a hop of 50 ms, which makes 300).
-
-    Raises:
-        ValueError: a hop that would be further off.
-    """
-    step = max(1, round(TIME_STRIDE / hop))
-    if abs(step * hop - TIME_STRIDE) > DENSE_TOLERANCE:
-        frame_ms = 1000 * config.hop_length / config.sample_rate
-        fitting = [
-            f"{h * frame_ms:g}"
-            for h in range(1, TIME_STRIDE + DENSE_TOLERANCE + 1)
-            if abs(max(1, round(TIME_STRIDE / h)) * h - TIME_STRIDE) <= DENSE_TOLERANCE
-        ]
-        raise ValueError(
-            f"hop_ms={hop * frame_ms:g} with timestamp='dense': expected one of {', '.join(fitting)}, of "
-            f"which some multiple is near {TIME_STRIDE * frame_ms:g} ms, the stride of the encoder; "
-            "or timestamp='middle'"
-        )
-    return step
-
-
-def dense_group(hop: int, config: ModelConfig) -> int:
-    """Timestamps that ``dense_step`` windows serve together, each exactly once (18 at 50 ms)."""
-    return dense_step(hop, config) * (config.segment_frames // TIME_STRIDE)
-
-
-def dense_windows(first: int, last: int, hop: int, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Which windows serve timestamps ``first`` to ``last - 1``, and which frame of h each of them gets.
-
-    Windows are named by the timestamp in their middle. A group is cut into as many runs as h has
-    frames; a window in the middle run serves one timestamp of each run. Timestamps of an incomplete last
-    group get a window each and its middle frame, so that the end of a clip is not seen from windows
-    that lie behind it.
-
-    Args:
-        first: a multiple of the group's size.
-
-    Returns:
-        Windows, ascending, and for each timestamp the position of its frame in ``(windows * T',)``.
-    """
-    step, group = dense_step(hop, config), dense_group(hop, config)
-    parts = config.segment_frames // TIME_STRIDE
-    middle = parts // 2
-    if first % group:
-        raise ValueError(f"first={first}: expected a multiple of {group}, the timestamps of a group")
-    groups, rest = divmod(last - first, group)
-    starts = first + group * np.arange(groups)[:, None] + np.arange(step)
-    centres = np.concatenate([(starts + middle * step).ravel(), np.arange(last - rest, last)])
-    number, within = np.divmod(np.arange(groups * group), group)
-    run, column = np.divmod(within, step)
-    whole = (number * step + column) * parts + run
-    single = (groups * step + np.arange(rest)) * parts + middle
-    return centres, np.concatenate([whole, single])
 
 
 def samples_around(centres: np.ndarray, hop: int, config: ModelConfig) -> tuple[int, int]:

@@ -54,7 +54,7 @@ def test_the_clip_equals_soundfile_and_soxr_in_one_go(model, tmp_path, rate, cha
     "options",
     [
         {"hop_ms": 200, "scene": "mean_max"},
-        {"hop_ms": 80, "timestamp": "dense", "scene": "mean"},
+        {"hop_ms": 80, "timestamp": "middle_mean", "scene": "mean"},
         {"hop_ms": 70, "encode_every": 3},
     ],
 )

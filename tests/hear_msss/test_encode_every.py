@@ -1,0 +1,29 @@
+"""encode_every: what is encoded is exact, what lies between is the mean of its neighbours by distance."""
+
+import numpy as np
+import pytest
+import torch
+
+import hear_msss
+
+
+@pytest.mark.parametrize("samples", [1, 2400, 16_000, 40_001])
+def test_encode_every_third_interpolates_the_two_between(samples):
+    audio = torch.randn(2, samples, generator=torch.Generator().manual_seed(samples)) / 10
+    sparse = hear_msss.load_model("untrained", encode_every=3)
+    every, every_times = hear_msss.get_timestamp_embeddings(audio, hear_msss.load_model("untrained"))
+    embeddings, times = hear_msss.get_timestamp_embeddings(audio, sparse)
+    assert torch.equal(times, every_times) and embeddings.shape == every.shape
+    assert (embeddings[:, ::3] - every[:, ::3]).abs().max() < 1e-4
+    count = every.shape[1]
+    for k in range(count):
+        left, share = k - k % 3, (k % 3) / 3
+        if left + 3 < count:
+            expected = (1 - share) * every[:, left].numpy() + share * every[:, left + 3].numpy()
+            assert np.abs(embeddings[:, k].numpy() - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("options", [{"encode_every": 0}, {"encode_every": 1.5}, {"encode_every": True}])
+def test_encode_every_is_checked(options):
+    with pytest.raises(ValueError, match="encode_every"):
+        hear_msss.load_model("untrained", **options)
