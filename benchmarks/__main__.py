@@ -1,7 +1,7 @@
 """Measure speed and memory, in one run, against peers and against the machine.
 
 python -m benchmarks --out build/bench            everything, at most 10 minutes on two cores
-python -m benchmarks --out build/bench --quick    one batch size, short clips, one or two rounds
+python -m benchmarks --out build/bench --quick    two batch sizes, short clips, one or two rounds
 
 Peers are looked for in the environment and in build/peers (or $HEAR_MSSS_PEERS):
 
@@ -40,7 +40,7 @@ def main() -> int:
 
     quick, only, begin = arguments.quick, arguments.only, time.perf_counter()
     threads = [n for n in (1, 2) if n <= (os.cpu_count() or 1)]
-    batches, rounds = ([8], 2) if quick else ([1, 8, 32], 3)
+    batches, rounds = ([1, 8], 2) if quick else ([1, 8, 32], 3)
     lengths_s = [10, 60] if quick else [10, 60, 600, 3600]
     result: dict[str, Any] = {"machine": machine.describe(threads), "missing": {}}
     result |= {part: [] for part in PARTS}
