@@ -33,7 +33,7 @@ env: $(READY)
 # The rest is pinned whole, so that heareval's and hearvalidator's own pins of 2021 do not matter.
 $(READY): requirements.lock setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else "Python 3.11 is needed, $(PYTHON) is %d.%d: make PYTHON=/path/to/python3.11" % v)'
-	$(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -c requirements.lock '$(TORCH)'
 	$(PIP) install -q --no-deps --ignore-requires-python -r requirements.lock
 	$(PIP) install -q --no-deps --no-build-isolation -e .
