@@ -22,6 +22,7 @@ EVAL = [
     "urllib3>=2.1",
 ]
 ONNX = ["onnx>=1.15", "onnxruntime>=1.17"]
+FORMATS = ["h5py>=3.9", "pyarrow>=14"]
 DEV = [
     "hypothesis>=6",
     "librosa>=0.10",
@@ -61,6 +62,7 @@ setup(
         "torchaudio>=2.4",
         "efficientnet_pytorch>=0.7.1,<0.8",
         "numpy>=1.26",
+        "joblib>=1.4",
         "platformdirs>=3",
         "safetensors>=0.4.3",
         "soundfile>=0.13",
@@ -68,7 +70,13 @@ setup(
         "tqdm>=4.66",
     ],
     entry_points={"console_scripts": ["hear-msss=hear_msss.__main__:main"]},
-    extras_require={"pretrain": PRETRAIN, "eval": EVAL, "onnx": ONNX, "dev": [*DEV, *PRETRAIN, *EVAL, *ONNX]},
+    extras_require={
+        "pretrain": PRETRAIN,
+        "eval": EVAL,
+        "onnx": ONNX,
+        "formats": FORMATS,
+        "dev": [*DEV, *PRETRAIN, *EVAL, *ONNX, *FORMATS],
+    },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3.10",

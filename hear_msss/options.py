@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any
@@ -80,3 +81,21 @@ def _at_least_one(name: str, value: object) -> None:
 def _one_of(name: str, value: object, choices: Collection[str]) -> None:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name}={value!r}: expected one of {list(choices)}")
+
+
+def parse_options(pairs: Iterable[str]) -> dict[str, Any]:
+    """``["hop_ms=20", "scene=mean_max"]`` to keywords; values are JSON or else plain text.
+
+    Raises:
+        ValueError: a pair without ``=``.
+    """
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--option {pair}: expected NAME=VALUE, for example hop_ms=20")
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name] = value
+    return options

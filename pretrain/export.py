@@ -24,6 +24,7 @@ import yaml
 from hear_msss.encoder import Encoder
 from hear_msss.features import measure_levels
 from hear_msss.frontend import FrontEnd
+from hear_msss.options import Options, parse_options
 from hear_msss.weights import save_weights
 from pretrain.checkpoint import load_checkpoint
 from pretrain.corpus.source import open_source
@@ -69,7 +70,13 @@ def measure_on_corpus(encoder: Encoder, settings: Settings, location: str) -> No
     measure_levels(encoder.eval(), torch.cat(log_mel))
 
 
-def export(folder: Path, out: Path, corpus: str | None = None, levels: bool = True) -> dict[str, Any]:
+def export(
+    folder: Path,
+    out: Path,
+    corpus: str | None = None,
+    levels: bool = True,
+    options: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Write the weights of a run; returns the info that went into them.
 
     Args:
@@ -77,10 +84,13 @@ def export(folder: Path, out: Path, corpus: str | None = None, levels: bool = Tr
         out: file to write.
         corpus: where the run's corpus is now, if not where it was.
         levels: measure the statistics of the levels beside h, which takes some 2000 segments.
+        options: embedding options that ``load_model`` takes for defaults with these weights.
 
     Raises:
         FileNotFoundError: the folder holds no run, or the corpus is not there.
+        TypeError, ValueError: options that do not exist or cannot have such a value.
     """
+    Options.from_dict(options or {})
     state = load_checkpoint(folder)
     settings = Settings.from_dict(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")))
     tensors, prefix = state["learner"], ENCODER
@@ -94,6 +104,8 @@ def export(folder: Path, out: Path, corpus: str | None = None, levels: bool = Tr
         location = corpus or json.loads((folder / CORPUS).read_text(encoding="utf-8"))["location"]
         measure_on_corpus(encoder, settings, location)
     info = run_info(folder, state["step"])
+    if options:
+        info["options"] = options
     save_weights(out, encoder, info)
     return info
 
@@ -103,11 +115,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a training run")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="safetensors file to write")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option that load_model takes for default with these weights; may be repeated",
+    )
     parser.add_argument("--corpus", help="the run's corpus, if it is not where it was")
     parser.add_argument("--no-levels", action="store_true", help="no statistics of the levels beside h")
 
 
 def run(args: argparse.Namespace) -> int:
-    info = export(args.run, args.out, args.corpus, not args.no_levels)
+    options = parse_options(args.option)
+    try:
+        info = export(args.run, args.out, args.corpus, not args.no_levels, options)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
     print(f"{args.out}: {info['steps']} steps, torch {info['versions']['torch']}")
     return 0

@@ -22,6 +22,7 @@ from hear_msss.api import load_model
 from hear_msss.cli.writers import WRITERS, check_format, write_file
 from hear_msss.export import encoder_sha256
 from hear_msss.model import MSSS
+from hear_msss.options import parse_options
 from hear_msss.streaming import Clip, open_clip, scene_embedding, timestamp_blocks
 
 # What libsndfile reads, as it is usually named; files named one by one may end as they like.
@@ -117,24 +118,6 @@ def run(arguments: argparse.Namespace) -> int:
     if bad:
         print(f"{len(bad)} of {len(jobs)} files could not be embedded, see above", file=sys.stderr)
     return 1 if bad else 0
-
-
-def parse_options(pairs: Iterable[str]) -> dict[str, Any]:
-    """``["hop_ms=20", "scene=mean_max"]`` to keywords; values are JSON or else plain text.
-
-    Raises:
-        ValueError: a pair without ``=``.
-    """
-    options = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise ValueError(f"--option {pair}: expected NAME=VALUE, for example hop_ms=20")
-        try:
-            options[name] = json.loads(value)
-        except json.JSONDecodeError:
-            options[name] = value
-    return options
 
 
 def plan(inputs: Iterable[Path], out: Path, settings: Settings) -> list[Job]:

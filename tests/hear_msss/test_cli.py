@@ -11,7 +11,7 @@ import torch
 
 import hear_msss
 from hear_msss.__main__ import main
-from hear_msss.cli.embed import parse_options
+from hear_msss.options import parse_options
 
 HOP_MS = 200
 OPTIONS = ["--model", "untrained", "--option", f"hop_ms={HOP_MS}"]
