@@ -163,3 +163,21 @@ def test_untrained_by_name_does_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         hear_msss.load_model("untrained")
+
+
+def test_default_is_the_bundled_weights_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = hear_msss.load_model()
+    assert (model.options.features, model.options.scene) == ("h+blocks+log_mel", "mean_max")
+    assert model.scene_embedding_size == 2 * (512 + 448 + 192)
+
+
+def test_default_alone_or_in_a_batch():
+    """Trained weights magnify rounding less: equal to 1e-5 of the largest value, which is up to 10."""
+    model = hear_msss.load_model()
+    audio = _clips(3, 24_000)
+    scenes = hear_msss.get_scene_embeddings(audio, model)
+    for number, clip in enumerate(audio):
+        alone = hear_msss.get_scene_embeddings(clip[None], model)[0]
+        torch.testing.assert_close(scenes[number], alone, rtol=0, atol=1e-5 * float(scenes.abs().max()))
