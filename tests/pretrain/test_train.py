@@ -246,12 +246,17 @@ def test_minutes_count_over_resumes(tmp_path):
 
 
 def test_a_late_second_signal_has_its_usual_effect(monkeypatch):
-    with pytest.raises(KeyboardInterrupt), StopSignals() as stop:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-        assert stop.received == signal.SIGINT
-        monkeypatch.setattr("pretrain.budget.GRACE_S", -1.0)
-        signal.raise_signal(signal.SIGINT)
+    # A job started in the background may have inherited that SIGINT is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), StopSignals() as stop:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            assert stop.received == signal.SIGINT
+            monkeypatch.setattr("pretrain.budget.GRACE_S", -1.0)
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_checkpoints_by_time(tmp_path):
