@@ -29,6 +29,7 @@ class Protocol:
     Attributes:
         standardize: embeddings to zero mean and unit deviation over the training split.
         select: ``last`` epoch or ``best`` validation score.
+        on: the split that is scored: ``test``, or ``valid`` to choose between models or options.
     """
 
     epochs: int = 250
@@ -37,6 +38,7 @@ class Protocol:
     dropout: float = 0.1
     standardize: bool = False
     select: str = "last"
+    on: str = "test"
 
     @property
     def name(self) -> str:
@@ -198,7 +200,9 @@ def _plain(score: Any) -> float:
 def probe_split(
     task: TaskFolder, splits: tuple[list[str], list[str], list[str]], protocol: Protocol, seed: int
 ) -> dict[str, Any]:
-    """Train on one division into train, valid and test; the test scores and what was chosen."""
+    """Train on one division into train, valid and test; the scores of ``protocol.on`` and what was chosen."""
+    if protocol.on == "valid":  # the test split is not even read
+        splits = (splits[0], splits[1], splits[1])
     parts = [load_splits(task, names) for names in splits]
     if protocol.standardize:
         deviation, mean = torch.std_mean(parts[0].embeddings, dim=0)
@@ -218,4 +222,4 @@ def probe_split(
         training, task.is_multilabel, protocol, seed, validate if protocol.select == "best" else None
     )
     choice = choices[0] if len(choices) == 1 else max(choices, key=lambda each: on_validation(layer, each))
-    return {"test": splits[2], "scores": scorer(layer, test, choice), "postprocessing": choice}
+    return {protocol.on: splits[2], "scores": scorer(layer, test, choice), "postprocessing": choice}

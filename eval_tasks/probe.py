@@ -8,7 +8,8 @@ validation split. Tasks with folds: the mean over folds. Seeds that are done are
 
 Where the paper is silent: embeddings are taken as they are (--standardize: zero mean and unit deviation
 over the training split) and the layer of the last epoch counts (--select best: of the best validation
-score, looked at every 10 epochs).
+score, looked at every 10 epochs). --on valid scores the validation split, without reading the test
+split: for choosing options or weights.
 """
 
 from __future__ import annotations
@@ -116,6 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dropout", type=float, default=paper.dropout, help="default: %(default)s")
     add("--standardize", action="store_true", help="standardize embeddings over the training split")
     add("--select", choices=("last", "best"), default=paper.select, help="epoch that counts")
+    add("--on", choices=("test", "valid"), default=paper.on, help="split to score (default: %(default)s)")
     add("--jobs", type=int, default=1, help="tasks at once")
 
 

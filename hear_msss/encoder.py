@@ -13,6 +13,12 @@ from hear_msss.config import ModelConfig
 TRUNK_CHANNELS = 1280  # of EfficientNet-B0's last feature map
 TIME_STRIDE = 32  # log-mel frames to one frame of h
 TAPPED = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}  # inner blocks that features take, and their channels
+COMPONENTS = 512  # of all levels together
+
+
+def level_sizes(config: ModelConfig) -> dict[str, int]:
+    """Numbers for each frame of h by level, in their order."""
+    return {"h": config.embedding_dim, "blocks": sum(TAPPED.values()), "log_mel": 3 * config.n_mels}
 
 
 def use_own_padding(network: nn.Module) -> nn.Module:
@@ -63,6 +69,7 @@ class Encoder(nn.Module):
 
     level_mean: Tensor
     level_std: Tensor
+    components: Tensor
 
     def __init__(self, config: ModelConfig | None = None, drop_connect_rate: float = 0.2) -> None:
         super().__init__()
@@ -73,9 +80,10 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(config.embedding_dim)
         # Of the levels that hear_msss.features puts beside h; measured when weights are made, no part
         # of what training learns.
-        levels = sum(TAPPED.values()) + 3 * config.n_mels
-        self.register_buffer("level_mean", torch.zeros(levels), persistent=False)
-        self.register_buffer("level_std", torch.ones(levels), persistent=False)
+        size, frames = sum(level_sizes(config).values()), config.segment_frames // TIME_STRIDE
+        self.register_buffer("level_mean", torch.zeros(frames, size), persistent=False)
+        self.register_buffer("level_std", torch.ones(size), persistent=False)
+        self.register_buffer("components", torch.eye(size, COMPONENTS), persistent=False)
 
     def trunk(self, log_mel: Tensor, taps: Sequence[int] = ()) -> tuple[Tensor, list[Tensor]]:
         """The last feature map, and those of chosen inner blocks.

@@ -6,31 +6,35 @@ import torch
 from torch import Tensor, nn
 
 from hear_msss.config import ModelConfig
-from hear_msss.encoder import TAPPED, TIME_STRIDE, Encoder
+from hear_msss.encoder import COMPONENTS, TAPPED, TIME_STRIDE, Encoder, level_sizes
 
 LOCAL = slice(TIME_STRIDE // 2 - 2, TIME_STRIDE // 2 + 2)  # log-mel frames in the middle of a frame of h
 STD_FLOOR = 1e-3
 LIMIT = 10.0  # standard deviations; sounds unlike any of the pretraining corpus go no further
-
-
-def level_sizes(config: ModelConfig) -> dict[str, int]:
-    """Numbers for each frame of h by level, in their order."""
-    return {"blocks": sum(TAPPED.values()), "log_mel": 3 * config.n_mels}
+# Chosen on validation splits. A component of no variance would be noise at full scale, so deviations
+# count as larger by a share of the largest; the log-mel, where pitch is finest, weighs double.
+SHRINK = 0.05
+WEIGHTS = {"h": 1.0, "blocks": 1.0, "log_mel": 2.0}
 
 
 def choices() -> tuple[str, ...]:
     """What the option ``features`` can be."""
-    return ("h", "h+blocks", "h+log_mel", "h+blocks+log_mel", "blocks+log_mel", "blocks", "log_mel")
+    joined = ("h", "h+blocks", "h+log_mel", "h+blocks+log_mel", "blocks+log_mel", "blocks", "log_mel")
+    return (*joined, "components")
 
 
 class Features(nn.Module):
-    """An encoder that returns chosen levels side by side, for each frame of h.
+    """An encoder that returns chosen levels side by side, or their principal components.
 
     ``h`` is the paper's embedding. ``blocks`` are channel means over frequency of five inner blocks.
     ``log_mel`` are, for each band, the mean of the 4 frames in the middle of the 320 ms that a frame
     of h stands for, and mean and standard deviation over those 320 ms. All but h are standardised by
     statistics of the pretraining corpus that the weights carry, so that a predictor which takes
     embeddings as they are sees one scale.
+
+    ``components`` are 512 principal components of all three levels (h standardised, too), each scaled
+    to about the same deviation: what the levels have in common comes once, and what varies little is
+    heard as well as what varies much.
 
     Args:
         encoder: with its level statistics.
@@ -42,28 +46,55 @@ class Features(nn.Module):
         if features not in choices():
             raise ValueError(f"features={features!r}: expected one of {list(choices())}")
         self.encoder, self.config = encoder, encoder.config
-        self.parts = features.split("+")
-        sizes, first = level_sizes(encoder.config), 0
+        sizes = level_sizes(encoder.config)
+        self.parts = list(sizes) if features == "components" else features.split("+")
+        first = 0
         for level, size in sizes.items():
             if level in self.parts:
                 span = slice(first, first + size)
-                self.register_buffer(f"mean_{level}", encoder.level_mean[span].clone())
+                self.register_buffer(f"mean_{level}", encoder.level_mean[:, span].clone())
                 self.register_buffer(f"std_{level}", encoder.level_std[span].clone())
             first += size
-        self.size = sum((sizes | {"h": encoder.config.embedding_dim})[part] for part in self.parts)
+        self.size = sum(sizes[part] for part in self.parts)
+        self.components: Tensor | None
+        self.register_buffer("components", None)
+        if features == "components":
+            self.components = encoder.components.clone()
+            self.size = COMPONENTS
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """``(batch, n_mels, frames)`` to ``(batch, T', size)``."""
-        feature_map, taps = self.encoder.trunk(log_mel, tuple(TAPPED) if "blocks" in self.parts else ())
-        joined = []
-        for part in self.parts:
-            if part == "h":
-                joined.append(self.encoder.head(feature_map))
-                continue
-            level = block_means(taps) if part == "blocks" else log_mel_statistics(log_mel)
-            standard = (level - getattr(self, f"mean_{part}")) / getattr(self, f"std_{part}")
-            joined.append(standard.clamp(-LIMIT, LIMIT))
-        return torch.cat(joined, dim=-1)
+        levels = all_levels(self.encoder, log_mel, self.parts)
+        if self.parts == ["h"]:
+            return levels["h"]
+        joined = [
+            level
+            if part == "h" and self.components is None
+            else standardised(level, getattr(self, f"mean_{part}"), getattr(self, f"std_{part}"))
+            for part, level in levels.items()
+        ]
+        together = torch.cat(joined, dim=-1)
+        return together if self.components is None else together @ self.components
+
+
+def all_levels(encoder: Encoder, log_mel: Tensor, parts: list[str]) -> dict[str, Tensor]:
+    """The chosen levels as they are, ``(batch, T', size)`` each."""
+    feature_map, taps = encoder.trunk(log_mel, tuple(TAPPED) if "blocks" in parts else ())
+    make = {
+        "h": lambda: encoder.head(feature_map),
+        "blocks": lambda: block_means(taps),
+        "log_mel": lambda: log_mel_statistics(log_mel),
+    }
+    return {part: make[part]() for part in parts}
+
+
+def standardised(level: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """``(batch, T', size)`` less ``mean`` ``(T', size)`` in units of ``std`` ``(size,)``, limited.
+
+    Each of a window's frames has a mean of its own: levels that see the window's edges differ by
+    place, which says nothing of the sound.
+    """
+    return ((level - mean) / std).clamp(-LIMIT, LIMIT)
 
 
 def block_means(taps: list[Tensor]) -> Tensor:
@@ -84,10 +115,28 @@ def log_mel_statistics(log_mel: Tensor) -> Tensor:
 @torch.no_grad()
 def measure_levels(encoder: Encoder, log_mel: Tensor) -> None:
     """Set an encoder's level statistics to those of some segments, ``(segments, n_mels, frames)``."""
-    levels = [
-        torch.cat([block_means(encoder.trunk(chunk, tuple(TAPPED))[1]), log_mel_statistics(chunk)], dim=-1)
-        for chunk in log_mel.split(64)
-    ]
-    frames = torch.cat(levels).flatten(0, 1).double()
-    encoder.level_mean.copy_(frames.mean(dim=0))
-    encoder.level_std.copy_(frames.std(dim=0).clamp(min=STD_FLOOR))
+    parts = list(level_sizes(encoder.config))
+    chunks = [torch.cat([*all_levels(encoder, x, parts).values()], dim=-1) for x in log_mel.split(64)]
+    frames = torch.cat(chunks).double()
+    mean = frames.mean(dim=0)
+    std = (frames - mean).flatten(0, 1).std(dim=0).clamp(min=STD_FLOOR)
+    encoder.level_mean.copy_(mean)
+    encoder.level_std.copy_(std)
+    encoder.components.copy_(principal_components(standardised(frames, mean, std), encoder.config))
+
+
+def principal_components(levels: Tensor, config: ModelConfig) -> Tensor:
+    """The matrix ``(size, 512)`` that makes components of standardised levels ``(batch, T', size)``.
+
+    Columns are eigenvectors of the covariance of the weighted levels, the largest first, their largest
+    entry positive, divided by the component's deviation plus ``SHRINK`` of the first one's.
+    """
+    weight = torch.cat(
+        [torch.full((size,), WEIGHTS[part], dtype=levels.dtype) for part, size in level_sizes(config).items()]
+    )
+    weighted = (levels * weight).flatten(0, 1)
+    variance, vectors = torch.linalg.eigh(weighted.T @ weighted / len(weighted))
+    deviation = variance.flip(0)[:COMPONENTS].clamp(min=0).sqrt()
+    vectors = vectors.flip(1)[:, :COMPONENTS]
+    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
+    return weight[:, None] * vectors * largest.sign() / (deviation + SHRINK * deviation[0])

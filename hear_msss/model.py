@@ -123,7 +123,7 @@ class MSSS(nn.Module):
 
     def _pool_timestamp(self, h: Tensor) -> Tensor:
         middle, mean = h[:, h.shape[1] // 2], h.mean(dim=1)
-        parts = {"middle": [middle], "mean": [mean], "middle_mean": [middle, mean]}
+        parts = {"middle": [middle], "mean": [mean], "middle_mean": [middle, mean], "frames": [h.flatten(1)]}
         return torch.cat(parts[self.options.timestamp], dim=-1)
 
     def scene_embeddings(self, audio: Tensor) -> Tensor:
@@ -139,13 +139,15 @@ class MSSS(nn.Module):
 
     def join_scene(self, mean: Tensor, largest: Tensor) -> Tensor:
         """Mean and maximum over a clip's windows, ``(sounds, size)`` each, to its scene embedding."""
-        if self.options.scene == "mean":
-            return mean
-        return torch.cat([mean[..., : self.dim], largest[..., self.dim :]], dim=-1)
+        if self.options.scene == "mean_max":
+            return torch.cat([mean[..., : self.dim], largest[..., self.dim :]], dim=-1)
+        return mean
 
     def _pool_scene(self, h: Tensor) -> Tensor:
-        parts = {"mean": [h.mean(dim=1)], "mean_max": [h.mean(dim=1), h.amax(dim=1)]}
-        return torch.cat(parts[self.options.scene], dim=-1)
+        if self.options.scene == "frames":
+            return h.flatten(1)
+        mean = h.mean(dim=1)
+        return mean if self.options.scene == "mean" else torch.cat([mean, h.amax(dim=1)], dim=-1)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Scene embeddings, ``(sounds, samples)`` to ``(sounds, size)``."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from hear_msss.features import choices
 
-SCENES = {"mean": 1, "mean_max": 2}  # name: size in multiples of what is pooled
-TIMESTAMPS = {"middle": 1, "mean": 1, "middle_mean": 2}
+SCENES = {"mean": 1, "mean_max": 2, "frames": 3}  # name: size in multiples of what is pooled
+TIMESTAMPS = {"middle": 1, "mean": 1, "middle_mean": 2, "frames": 3}
 BACKENDS = ("torch", "onnxruntime")
 
 
@@ -21,13 +21,16 @@ class Options:
 
     Attributes:
         features: which levels stand side by side in an embedding: ``h``, the paper's 512 numbers;
-            ``blocks`` (448) and ``log_mel`` (192) beside it or alone, joined by ``+``
+            ``blocks`` (448) and ``log_mel`` (192) beside it or alone, joined by ``+``;
+            ``components``, 512 principal components of all three at one scale
             (see :class:`hear_msss.features.Features`).
         hop_ms: time between two timestamp embeddings, a multiple of 10 ms.
-        scene: how frames of h become one scene embedding: ``mean``, or ``mean_max`` (both, side by
-            side: twice the numbers).
+        scene: how frames of h become one scene embedding: ``mean``; ``mean_max`` (both, side by side:
+            twice the numbers); ``frames`` (a window's three frames side by side, averaged over the
+            windows: three times the numbers, and the order of what happens within a window is kept).
         timestamp: which part of the window around a timestamp stands for it: ``middle`` (the middle
-            one of three frames), ``mean`` (of the three), ``middle_mean`` (both, side by side).
+            one of three frames), ``mean`` (of the three), ``middle_mean`` (both, side by side),
+            ``frames`` (the three, side by side).
         encode_every: 1 encodes a window around every timestamp; n around every n-th, and those between
             get the linear interpolation of their neighbours, for an n-th of the cost.
         chunk_size: windows that go through the encoder at once; bounds the memory, changes no result.

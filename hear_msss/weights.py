@@ -41,12 +41,15 @@ def save_weights(
         encoder: what is saved.
         info: anything JSON can hold: what it was trained on, steps, versions. ``info["options"]``, if
             there, are the embedding options that ``load_model`` takes for defaults.
-        dtype: floating-point type on disk.
+        dtype: of matrices and kernels on disk; float16 halves the file. Vectors, among them the running
+            variances of batch norm, whose range float16 does not have, stay float32.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
-        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu().contiguous()
+        name: (tensor.to(dtype) if tensor.is_floating_point() and tensor.dim() > 1 else tensor)
+        .cpu()
+        .contiguous()
         for name, tensor in (encoder.state_dict() | _levels(encoder)).items()
     }
     metadata = {
@@ -110,7 +113,7 @@ def load_weights(name_or_path: str | Path) -> tuple[Encoder, dict[str, Any]]:
 
 
 def _levels(encoder: Encoder) -> dict[str, Tensor]:
-    return {"level_mean": encoder.level_mean, "level_std": encoder.level_std}
+    return {name: getattr(encoder, name) for name in ("level_mean", "level_std", "components")}
 
 
 def _fill(encoder: Encoder, tensors: dict[str, Tensor], path: Path) -> None:

@@ -76,6 +76,7 @@ def export(
     corpus: str | None = None,
     levels: bool = True,
     options: dict[str, Any] | None = None,
+    half: bool = False,
 ) -> dict[str, Any]:
     """Write the weights of a run; returns the info that went into them.
 
@@ -85,6 +86,7 @@ def export(
         corpus: where the run's corpus is now, if not where it was.
         levels: measure the statistics of the levels beside h, which takes some 2000 segments.
         options: embedding options that ``load_model`` takes for defaults with these weights.
+        half: store matrices and kernels as float16.
 
     Raises:
         FileNotFoundError: the folder holds no run, or the corpus is not there.
@@ -106,7 +108,7 @@ def export(
     info = run_info(folder, state["step"])
     if options:
         info["options"] = options
-    save_weights(out, encoder, info)
+    save_weights(out, encoder, info, torch.float16 if half else torch.float32)
     return info
 
 
@@ -122,6 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="an option that load_model takes for default with these weights; may be repeated",
     )
+    parser.add_argument("--half", action="store_true", help="matrices in float16: half the size")
     parser.add_argument("--corpus", help="the run's corpus, if it is not where it was")
     parser.add_argument("--no-levels", action="store_true", help="no statistics of the levels beside h")
 
@@ -129,7 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     options = parse_options(args.option)
     try:
-        info = export(args.run, args.out, args.corpus, not args.no_levels, options)
+        info = export(args.run, args.out, args.corpus, not args.no_levels, options, args.half)
     except TypeError as error:
         raise ValueError(str(error)) from error
     print(f"{args.out}: {info['steps']} steps, torch {info['versions']['torch']}")

@@ -283,3 +283,18 @@ def test_pickles_cannot_run_code(tmp_path):
 def test_protocol_names_tell_what_differs():
     assert Protocol().name == "linear"
     assert Protocol(standardize=True, select="best").name == "linear-standardize-select=best"
+
+
+def test_choices_on_the_validation_split_never_read_the_test_split(tmp_path):
+    task = scene_task(tmp_path / "task")
+    rng = np.random.default_rng(9)  # a validation split of pure noise, and no test split at all
+    rng.standard_normal((200, 8)).astype(np.float32).tofile(task.path / "valid.embeddings.npy")
+    for file in task.path.glob("test.*"):
+        if file.name != "test.json":
+            file.unlink()
+    protocol = Protocol(epochs=20, learning_rate=1e-2, on="valid")
+    assert protocol.name.endswith("on=valid")
+    assert not probe_task(task.path, tmp_path / "probe", protocol, seeds=1)
+    content = json.loads((tmp_path / "probe/seed0.json").read_text())
+    assert content["parts"][0]["valid"] == ["valid"] and "test" not in content["parts"][0]
+    assert 0.2 < content["scores"]["top1_acc"] < 0.5

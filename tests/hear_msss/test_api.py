@@ -41,7 +41,7 @@ def test_shapes_types_and_range_over_lengths(model, sounds, samples):
     assert times[0].tolist() == [50.0 * i for i in range(timestamps)]
 
 
-@pytest.mark.parametrize("scene", ["mean", "mean_max"])
+@pytest.mark.parametrize("scene", ["mean", "mean_max", "frames"])
 def test_scene_is_pooled_from_the_windows_that_cover_the_clip(scene):
     model = hear_msss.load_model("untrained", scene=scene)
     audio = _clips(2, 40_000)
@@ -51,10 +51,12 @@ def test_scene_is_pooled_from_the_windows_that_cover_the_clip(scene):
     expected = h.mean(dim=(1, 2))
     if scene == "mean_max":
         expected = torch.cat([expected, h.amax(dim=(1, 2))], dim=-1)
+    if scene == "frames":
+        expected = torch.cat([h[:, :, frame].mean(dim=1) for frame in range(3)], dim=-1)
     torch.testing.assert_close(hear_msss.get_scene_embeddings(audio, model), expected, rtol=0, atol=ROUNDING)
 
 
-@pytest.mark.parametrize("timestamp", ["middle", "mean", "middle_mean"])
+@pytest.mark.parametrize("timestamp", ["middle", "mean", "middle_mean", "frames"])
 def test_timestamps_are_windows_cut_from_the_waveform(timestamp):
     model = hear_msss.load_model("untrained", timestamp=timestamp, hop_ms=70, chunk_size=7)
     audio = _clips(2, 20_000)
@@ -65,6 +67,7 @@ def test_timestamps_are_windows_cut_from_the_waveform(timestamp):
         with torch.no_grad():
             h = model.encoder(model.front_end(padded[:, begin : begin + 15_600]))
         parts = {"middle": h[:, 1], "mean": h.mean(1), "middle_mean": torch.cat([h[:, 1], h.mean(1)], -1)}
+        parts["frames"] = torch.cat([h[:, 0], h[:, 1], h[:, 2]], -1)
         torch.testing.assert_close(embeddings[:, index], parts[timestamp], rtol=0, atol=ROUNDING)
 
 
@@ -169,12 +172,12 @@ def test_default_is_the_bundled_weights_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = hear_msss.load_model()
-    assert (model.options.features, model.options.scene) == ("h+blocks+log_mel", "mean_max")
-    assert model.scene_embedding_size == 2 * (512 + 448 + 192)
+    assert (model.options.features, model.options.scene) == ("components", "frames")
+    assert (model.scene_embedding_size, model.timestamp_embedding_size) == (3 * 512, 512)
 
 
 def test_default_alone_or_in_a_batch():
-    """Trained weights magnify rounding less: equal to 1e-5 of the largest value, which is up to 10."""
+    """Trained weights magnify rounding less: equal to 1e-5 of the largest value."""
     model = hear_msss.load_model()
     audio = _clips(3, 24_000)
     scenes = hear_msss.get_scene_embeddings(audio, model)

@@ -5,10 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
 import hear_msss
 from hear_msss.encoder import TAPPED
-from hear_msss.features import LIMIT, Features, block_means, choices, log_mel_statistics, measure_levels
+from hear_msss.features import (
+    LIMIT,
+    SHRINK,
+    Features,
+    all_levels,
+    block_means,
+    choices,
+    log_mel_statistics,
+    measure_levels,
+    principal_components,
+)
 from hear_msss.frontend import FrontEnd
 from hear_msss.weights import load_weights, save_weights, untrained_encoder
 
@@ -53,14 +64,45 @@ def test_block_means_are_means_over_frequency_and_a_third_of_the_time(encoder, s
 
 def test_levels_are_standardised_where_they_were_measured(encoder, segments):
     with torch.no_grad():
-        frames = Features(encoder, "blocks+log_mel")(segments).flatten(0, 1)
-    inside = (frames.abs() < LIMIT).all(dim=0)
+        frames = Features(encoder, "blocks+log_mel")(segments)
+    inside = (frames.abs() < LIMIT).all(dim=0).all(dim=0)
     assert inside.float().mean() > 0.95
-    torch.testing.assert_close(frames.mean(0)[inside], torch.zeros(int(inside.sum())), rtol=0, atol=1e-3)
-    torch.testing.assert_close(frames.std(0)[inside], torch.ones(int(inside.sum())), rtol=0, atol=1e-3)
+    count = int(inside.sum())
+    torch.testing.assert_close(frames.mean(0)[:, inside], torch.zeros(3, count), rtol=0, atol=1e-3)
+    torch.testing.assert_close(frames.flatten(0, 1).std(0)[inside], torch.ones(count), rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("features", choices())
+def test_components_are_those_of_scikit_learn(encoder, segments):
+    """Weighted and standardised by numpy, then sklearn's PCA, each component up to its sign."""
+    with torch.no_grad():
+        levels = torch.cat([*all_levels(encoder, segments, ["h", "blocks", "log_mel"]).values()], -1).numpy()
+        got = Features(encoder, "components")(segments).flatten(0, 1).numpy()
+    centred = levels - levels.mean(0)
+    deviation = np.maximum(centred.reshape(18, -1).std(0, ddof=1), 1e-3)
+    weights = np.repeat([1.0, 1.0, 2.0], [512, 448, 192])
+    standard = (np.clip(centred / deviation, -LIMIT, LIMIT) * weights).reshape(18, -1)
+    pca = PCA(n_components=10, svd_solver="full").fit(standard.astype(np.float64))
+    expected = pca.transform(standard)
+    scale = expected.std(0) + SHRINK * expected.std(0)[0]
+    np.testing.assert_allclose(np.abs(got[:, :10]), np.abs(expected / scale), atol=2e-2)
+    model = hear_msss.load_model("untrained", features="components", scene="frames")
+    assert (model.scene_embedding_size, model.timestamp_embedding_size) == (3 * 512, 512)
+
+
+def test_components_do_not_depend_on_signs_that_eigenvectors_leave_open(encoder, monkeypatch):
+    levels = torch.randn(40, 3, 1152, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    once = principal_components(levels, encoder.config)
+    whole = torch.linalg.eigh
+
+    def turned(matrix):
+        values, vectors = whole(matrix)
+        return values, -vectors
+
+    monkeypatch.setattr(torch.linalg, "eigh", turned)
+    torch.testing.assert_close(principal_components(levels, encoder.config), once)
+
+
+@pytest.mark.parametrize("features", sorted(set(choices()) - {"components"}))
 def test_parts_stand_side_by_side(encoder, segments, features):
     sizes = {"h": 512, "blocks": 448, "log_mel": 192}
     with torch.no_grad():
@@ -86,9 +128,10 @@ def test_statistics_travel_with_the_weights(encoder, tmp_path):
     loaded = load_weights(tmp_path / "w.safetensors")[0]
     assert torch.equal(loaded.level_mean, encoder.level_mean)
     assert torch.equal(loaded.level_std, encoder.level_std)
+    assert torch.equal(loaded.components, encoder.components)
     assert encoder.level_std.std() > 0
 
 
 def test_unknown_features():
-    with pytest.raises(ValueError, match=r"h\+blocks\+log_mel"):
+    with pytest.raises(ValueError, match="components"):
         hear_msss.load_model("untrained", features="mfcc")

@@ -55,7 +55,7 @@ def test_the_clip_equals_soundfile_and_soxr_in_one_go(model, tmp_path, rate, cha
     [
         {"hop_ms": 200, "scene": "mean_max"},
         {"hop_ms": 80, "timestamp": "middle_mean", "scene": "mean"},
-        {"hop_ms": 70, "encode_every": 3},
+        {"hop_ms": 70, "encode_every": 3, "scene": "frames"},
     ],
 )
 @pytest.mark.parametrize("samples", [1, 9000, 32_000, 16_000 * 9 + 77])

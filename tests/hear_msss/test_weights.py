@@ -84,7 +84,7 @@ def test_tensors_that_do_not_fit_are_named(encoder, tmp_path):
         tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
     config = json.loads(metadata["config"]) | {"embedding_dim": 256}
     save_file(tensors, path, metadata={**metadata, "config": json.dumps(config)})
-    with pytest.raises(ValueError, match=r"norm\.bias"):
+    with pytest.raises(ValueError, match="components"):
         hear_msss.load_model(str(path))
 
 

@@ -13,7 +13,7 @@ from pretrain.settings import Settings, layered, parse_assignment, read_config, 
 
 
 def test_shipped_configs():
-    expected = {"paper", "cpu", "cola", "clip_frame", "clip_pitch", "full", "full_cosine"}
+    expected = {"paper", "cpu", "cola", "clip_frame", "clip_pitch", "full", "full_cosine", "cross_view"}
     assert expected <= set(shipped_configs())
 
 

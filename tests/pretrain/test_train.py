@@ -95,6 +95,7 @@ CONFIGS = {
     "clip_pitch": {"loss", "clip", "pitch"},
     "full": {"loss", "clip", "frame", "pitch"},
     "full_cosine": {"loss", "clip", "frame", "pitch"},
+    "cross_view": {"loss", "clip", "frame", "pitch", "cross_view"},
 }
 
 
@@ -108,7 +109,7 @@ def test_every_config_runs_20_steps_and_its_weights_load(name, corpus, tmp_path)
     assert [record["step"] for record in log] == [5, 10, 15, 20]
     parts = CONFIGS[name]
     for record in log:
-        assert {"loss", "clip", "frame", "pitch"} & record.keys() == parts
+        assert {"loss", "clip", "frame", "pitch", "cross_view"} & record.keys() == parts
         assert all(np.isfinite(record[part]) for part in parts)
     if "frame" in parts:  # of the losses the one without noise: it hangs on no draw of clips or ratios
         assert log[-1]["frame"] < log[0]["frame"]
@@ -123,6 +124,12 @@ def test_every_config_runs_20_steps_and_its_weights_load(name, corpus, tmp_path)
         model = hear_msss.load_model(str(weights))
         embeddings = hear_msss.get_scene_embeddings(torch.zeros(1, 16_000), model)
         assert torch.isfinite(embeddings).all()
+        half = tmp_path / "half.safetensors"
+        option = ["--half", "--option", "features=components"]
+        assert main(["export", str(run), "--out", str(half), *option]) == 0
+        assert half.stat().st_size < 0.55 * weights.stat().st_size
+        scenes = hear_msss.get_scene_embeddings(torch.zeros(1, 16_000), hear_msss.load_model(str(half)))
+        assert scenes.shape == (1, 512) and torch.isfinite(scenes).all()
 
 
 def start(arguments: list[str], processes: int = 0) -> subprocess.Popen:
