@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     for problem in problems:
         print(problem)
     if problems:
-        print(f"{len(problems)} problems")
+        print(f"problems: {len(problems)}")
         return 1
-    print(f"{len(task_paths(args.tasks))} tasks: nothing wrong")
+    print(f"tasks looked at: {len(task_paths(args.tasks))}, nothing wrong")
     return 0

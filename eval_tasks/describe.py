@@ -104,14 +104,21 @@ def ask(module_name: str, model: str = "", model_options: Mapping[str, Any] | No
     """The same from a fresh process, so that the caller imports neither torch nor the module.
 
     Raises:
-        UserError: the module cannot be imported or loaded; the message ends with its own error.
+        UserError: no such weights, or the module cannot be imported or loaded; the message then ends
+            with its own error.
     """
+    if model and not Path(model).exists():
+        raise UserError(f"--model {model}: no such file; leave it out if the module has weights of its own")
     command = [sys.executable, "-m", "eval_tasks.describe", module_name, "--model", model]
     command += ["--model-options", json.dumps(model_options or {})]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True)
     for line in done.stdout.splitlines():
         if line.startswith(MARK):
             return dict(json.loads(line.removeprefix(MARK)))
+    if f"ModuleNotFoundError: No module named {module_name.split('.')[0]!r}" in done.stderr:
+        raise UserError(
+            f"no module {module_name!r} on Python's path: install it, run where it lies, or set PYTHONPATH"
+        )
     raise UserError(
         f"HEAR module {module_name!r} (weights {model or 'its default'!r}, options {model_options or {}}) "
         f"could not be loaded; expected an importable module with load_model() as HEAR defines it:\n"

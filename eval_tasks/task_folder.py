@@ -190,6 +190,8 @@ def task_paths(paths: Iterable[str | Path]) -> list[Path]:
         else:
             inside = sorted(file.parent for file in path.glob(f"*/{METADATA_FILE}"))
             inside = [f for f in inside if not f.name.startswith(".") and f.suffix != UNFINISHED]
+        if not path.exists():
+            raise UserError(f"{path} does not exist: expected a task folder or a folder of them")
         if not inside:
             raise UserError(f"{path}: expected a task folder (with {METADATA_FILE}) or a folder of them")
         for folder in inside:

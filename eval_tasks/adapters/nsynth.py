@@ -57,9 +57,9 @@ def plan(folders: Sequence[Path], args: argparse.Namespace) -> Plan:
         missing = [name for name in pitches if not audio(root, name).is_file()]
         if missing:
             raise UserError(
-                f"{len(missing)} notes of {root / 'examples.json'} are missing, the first "
-                f"{audio(root, missing[0])}: fetch the archive again, or give --mode small for a "
-                "cut-down one"
+                f"{len(missing)} notes of {root.name}/examples.json are missing, the first "
+                f"{audio(root, missing[0]).relative_to(root)}: fetch the archive again, or give --mode "
+                "small for a cut-down one"
             )
         chosen = subsample(list(pitches), split, limits[split])
         splits[split] = [Clip(f"{name}.wav", audio(root, name), [pitches[name]]) for name in chosen]

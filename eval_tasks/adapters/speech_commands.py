@@ -53,8 +53,9 @@ def plan(folders: Sequence[Path], args: argparse.Namespace) -> Plan:
     missing = [path for path in valid if not path.is_file()]
     if missing and args.mode != "small":
         raise UserError(
-            f"{len(missing)} files of {train_root / 'validation_list.txt'} are missing, the first "
-            f"{missing[0]}: fetch the archive again, or give --mode small for a cut-down one"
+            f"{len(missing)} files of validation_list.txt are missing from the training archive, the first "
+            f"{missing[0].relative_to(train_root)}: fetch the archive again, or give --mode small for a "
+            "cut-down one"
         )
     held_out = set(listed["valid"]) | set(listed["test"])
     train = [

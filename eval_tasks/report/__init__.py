@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     page = write_report(find_models(args.folders), args.out, args.title)
-    print(f"wrote {page}")
+    print(f"wrote {page}, and report.md, scores.csv and figures/ beside it")
     return 0
 
 
@@ -113,7 +113,7 @@ def subtitle(scores: Scores, end: str) -> list[str]:
 
 def spread(protocol: str) -> str:
     what = "folds, where a task has folds" if protocol.startswith("heareval") else "seeds"
-    return f"After ±: the deviation over {what}. The best model is in bold."
+    return f"After ±: the deviation over {what}. Of several models the best is in bold."
 
 
 def latest_predictions(folders: dict[str, ModelFolder], models: list[str], task: str) -> dict[str, Path]:
@@ -130,7 +130,14 @@ def latest_predictions(folders: dict[str, ModelFolder], models: list[str], task:
 
 def model_rows(folders: dict[str, ModelFolder], models: list[str]) -> tuple[list[str], list[list[str]]]:
     """What each model is, and how long its embeddings took."""
-    header = ["model", "module", "options", "weights", "scene / timestamp size", "embeddings, s"]
+    header = [
+        "model",
+        "module",
+        "options",
+        "weights",
+        "scene / timestamp size",
+        "embeddings, s without start-up",
+    ]
     rows = []
     for name in models:
         model = folders[name]

@@ -148,6 +148,9 @@ def references(tasks: Iterable[TaskFolder]) -> dict[tuple[str, str], dict[str, f
 
 
 def best_model(metric: str, scores: dict[str, Score]) -> str:
+    """Name of the best of several models; '' where there is nothing to choose from."""
+    if len(scores) < 2:
+        return ""
     choose = min if metric in LOW_IS_GOOD else max
     return choose(scores, key=lambda model: scores[model].mean)
 

@@ -224,7 +224,8 @@ def test_missing_files_of_the_list(raw_speech_commands, tmp_path, capsys):
     (train / "yes" / "speaker1_nohash_0.wav").unlink()
     raw = [train, raw_speech_commands[1]]
     assert prepare("speech_commands", raw, tmp_path, "--mode", "5h") == 1
-    assert "1 files of" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "1 files of" in message and "the first yes/speaker1_nohash_0.wav" in message
     assert prepare("speech_commands", raw, tmp_path, "--mode", "small") == 0
     assert len(TaskFolder.open(tmp_path / "speech_commands-v0.0.2-small").split("valid")) == 13
 

@@ -270,9 +270,12 @@ def test_command_line(tmp_path, capsys):
     task = make_task(tmp_path / "noise-v1-full")
     arguments = ["check", str(tmp_path), "--sample-rate", str(RATE), "--jobs", "2"]
     assert main(arguments) == 0
-    assert "1 tasks: nothing wrong" in capsys.readouterr().out
+    assert "tasks looked at: 1, nothing wrong" in capsys.readouterr().out
     task.audio_path(RATE, "train", "train0.wav").unlink()
     assert main(arguments) == 1
     assert "train0.wav: missing" in capsys.readouterr().out
     assert main(["check", str(tmp_path / "nowhere")]) == 1
-    assert "expected a task folder" in capsys.readouterr().out
+    assert "nowhere does not exist: expected a task folder" in capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
+    assert main(["check", str(tmp_path / "empty")]) == 1
+    assert "task_metadata.json" in capsys.readouterr().out
