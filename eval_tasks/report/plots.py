@@ -65,7 +65,7 @@ def bars(scores: Scores, protocol: str) -> Figure:
     rows = {key: row for key, row in scores.of(protocol).items() if key[1] == scores.main_metric(key[0])}
     width = 0.8 / len(scores.models)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(6.0, 1.5 * len(rows)), 4.4))
+        figure = Figure(figsize=(max(6.0, 1.9 * len(rows)), 4.4))
         axes = figure.subplots()
         for place, (key, row) in enumerate(rows.items()):
             for number, model in enumerate(scores.models):
@@ -76,7 +76,7 @@ def bars(scores: Scores, protocol: str) -> Figure:
                              error_kw={"ecolor": INK, "elinewidth": 1})  # fmt: skip
             chance = scores.references[key]["chance"]
             axes.plot([place - 0.42, place + 0.42], [chance, chance], color=INK, lw=1.2, ls=(0, (4, 2)))
-        named = [(task, textwrap.fill(METRICS.get(metric, metric), 16)) for task, metric in rows]
+        named = [(task, textwrap.fill(METRICS.get(metric, metric), 14)) for task, metric in rows]
         labels = [f"{wrapped(task)}\n{metric}" for task, metric in named]
         axes.set_xticks(range(len(rows)), labels)
         axes.tick_params(axis="x", length=0)
