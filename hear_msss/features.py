@@ -65,8 +65,6 @@ class Features(nn.Module):
     def forward(self, log_mel: Tensor) -> Tensor:
         """``(batch, n_mels, frames)`` to ``(batch, T', size)``."""
         levels = all_levels(self.encoder, log_mel, self.parts)
-        if self.parts == ["h"]:
-            return levels["h"]
         joined = [
             level
             if part == "h" and self.components is None
