@@ -1,0 +1,114 @@
+"""The paper's Tables 1 and 2 from one's own runs, the paper's figures beside.
+
+OUT holds finished runs or probes whose --name is that of a config of pretrain: cola, clip_frame, clip_pitch,
+full, full_cosine. Other models there follow as further rows. --sc, --dcase and --nsynth name the tasks that
+stand for the paper's; without them the published ones are expected.
+
+  python -m eval_tasks paper tables/ --sc my_words-v1-5h --dcase my_events-v1-full --nsynth my_notes-v1-5h
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+
+from eval_tasks.errors import UserError
+from eval_tasks.report.table import Scores, gather
+from eval_tasks.results import Score, find_models
+
+# Column of the paper: option that names the task, metric.
+COLUMNS = {
+    "SC acc": ("sc", "top1_acc"),
+    "DCASE F1": ("dcase", "event_onset_200ms_fms"),
+    "NSynth pitch": ("nsynth", "pitch_acc"),
+    "NSynth chroma": ("nsynth", "chroma_acc"),
+}
+PUBLISHED = {
+    "sc": "speech_commands-v0.0.2-5h",
+    "dcase": "dcase2016_task2-hear2021-full",
+    "nsynth": "nsynth_pitch-v2.2.3-5h",
+}
+# Config: what the paper calls it, and its figures in the order of the columns.
+PAPER = {
+    "cola": ("COLA (clip)", (0.459, 0.232, 0.434, 0.470)),
+    "clip_frame": ("clip + frame", (0.535, 0.344, 0.424, 0.462)),
+    "clip_pitch": ("clip + pitch", (0.585, 0.244, 0.428, 0.463)),
+    "full": ("clip + frame + pitch", (0.572, 0.278, 0.452, 0.487)),
+    "full_cosine": ("cosine similarity", (0.401, 0.094, 0.212, 0.238)),
+}
+TABLES = {
+    "Table 1": ["cola", "clip_frame", "clip_pitch", "full"],
+    "Table 2": ["full_cosine", "full"],
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, metavar="OUT", help="--out of run and probe")
+    for option, task in PUBLISHED.items():
+        column = next(name for name, (of, _) in COLUMNS.items() if of == option).split()[0]
+        parser.add_argument(
+            f"--{option}", default=task, metavar="TASK", help=f"the paper's {column} (default: {task})"
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    scores = gather(find_models([args.out]))
+    tasks = {option: getattr(args, option) for option in PUBLISHED}
+    rows = [row for row in PAPER if row in scores.models]
+    if len(rows) < 2:
+        raise UserError(
+            f"{args.out} holds {', '.join(scores.models)}: expected at least two of {', '.join(PAPER)} "
+            "(the --name of `eval_tasks run`)"
+        )
+    missing = [task for task in tasks.values() if task not in scores.tasks]
+    if missing:
+        raise UserError(
+            f"no results of {', '.join(missing)} in {args.out}: expected --sc, --dcase and --nsynth "
+            f"among {', '.join(scores.tasks)}"
+        )
+    print("\n".join(paper_tables(scores, protocol, tasks) for protocol in scores.protocols), end="")
+    return 0
+
+
+def paper_tables(scores: Scores, protocol: str, tasks: Mapping[str, str]) -> str:
+    """Both tables by one protocol, as Markdown; below each, how far its rows are in the paper's order."""
+    found = scores.of(protocol)
+    columns = [found.get((tasks[option], metric), {}) for option, metric in COLUMNS.values()]
+    others = [model for model in scores.models if model not in PAPER]
+    header = ["", *(cell for name in COLUMNS for cell in (f"{name}: {short(name, tasks)}", "paper"))]
+    text = f"## {protocol}\n"
+    for title, rows in TABLES.items():
+        lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
+        for row in [row for row in rows if row in scores.models] + (others if title == "Table 1" else []):
+            name, figures = PAPER.get(row, (row, ()))
+            ours = [cell(column.get(row)) for column in columns]
+            papers = [f"{figure:.3f}" for figure in figures] or [""] * len(ours)
+            lines.append([name, *(text for pair in zip(ours, papers, strict=True) for text in pair)])
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        agreed = ", ".join(
+            f"{name} {agreement(rows, column, place)}"
+            for place, (name, column) in enumerate(zip(COLUMNS, columns, strict=True))
+        )
+        text += f"\n{title}\n\n{table}\n\nPairs of rows in the paper's order: {agreed}.\n"
+    return text
+
+
+def short(column: str, tasks: Mapping[str, str]) -> str:
+    return tasks[COLUMNS[column][0]].split("-")[0]
+
+
+def cell(score: Score | None) -> str:
+    if score is None:
+        return ""
+    return f"{score.mean:.3f}" + (f" ± {score.deviation:.3f}" if score.count > 1 else "")
+
+
+def agreement(rows: list[str], column: Mapping[str, Score], place: int) -> str:
+    """Of the pairs of rows that have scores, those that differ in the paper's direction: "3 of 6"."""
+    pairs = list(combinations([row for row in rows if row in column], 2))
+    same = sum(
+        (column[a].mean - column[b].mean) * (PAPER[a][1][place] - PAPER[b][1][place]) > 0 for a, b in pairs
+    )
+    return f"{same} of {len(pairs)}"
