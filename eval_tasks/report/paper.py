@@ -30,17 +30,23 @@ PUBLISHED = {
     "dcase": "dcase2016_task2-hear2021-full",
     "nsynth": "nsynth_pitch-v2.2.3-5h",
 }
-# Config: what the paper calls it, and its figures in the order of the columns.
+# Config: the paper's figures in the order of the columns.
 PAPER = {
-    "cola": ("COLA (clip)", (0.459, 0.232, 0.434, 0.470)),
-    "clip_frame": ("clip + frame", (0.535, 0.344, 0.424, 0.462)),
-    "clip_pitch": ("clip + pitch", (0.585, 0.244, 0.428, 0.463)),
-    "full": ("clip + frame + pitch", (0.572, 0.278, 0.452, 0.487)),
-    "full_cosine": ("cosine similarity", (0.401, 0.094, 0.212, 0.238)),
+    "cola": (0.459, 0.232, 0.434, 0.470),
+    "clip_frame": (0.535, 0.344, 0.424, 0.462),
+    "clip_pitch": (0.585, 0.244, 0.428, 0.463),
+    "full": (0.572, 0.278, 0.452, 0.487),
+    "full_cosine": (0.401, 0.094, 0.212, 0.238),
 }
+# Title to rows: config, and what the paper calls it there.
 TABLES = {
-    "Table 1": ["cola", "clip_frame", "clip_pitch", "full"],
-    "Table 2": ["full_cosine", "full"],
+    "Table 1": {
+        "cola": "COLA (clip)",
+        "clip_frame": "clip + frame",
+        "clip_pitch": "clip + pitch",
+        "full": "clip + frame + pitch",
+    },
+    "Table 2": {"full_cosine": "cosine similarity", "full": "bilinear similarity"},
 }
 
 
@@ -68,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
             f"no results of {', '.join(missing)} in {args.out}: expected --sc, --dcase and --nsynth "
             f"among {', '.join(scores.tasks)}"
         )
-    print("\n".join(paper_tables(scores, protocol, tasks) for protocol in scores.protocols), end="")
+    with_rows = set(scores.table["protocol"][scores.table["model"].isin(rows)])
+    protocols = [protocol for protocol in scores.protocols if protocol in with_rows]
+    print("\n".join(paper_tables(scores, protocol, tasks) for protocol in protocols), end="")
     return 0
 
 
@@ -79,13 +87,14 @@ def paper_tables(scores: Scores, protocol: str, tasks: Mapping[str, str]) -> str
     others = [model for model in scores.models if model not in PAPER]
     header = ["", *(cell for name in COLUMNS for cell in (f"{name}: {short(name, tasks)}", "paper"))]
     text = f"## {protocol}\n"
-    for title, rows in TABLES.items():
+    for title, names in TABLES.items():
+        rows = [row for row in names if row in scores.models]
         lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
-        for row in [row for row in rows if row in scores.models] + (others if title == "Table 1" else []):
-            name, figures = PAPER.get(row, (row, ()))
+        for row in rows + (others if title == "Table 1" else []):
             ours = [cell(column.get(row)) for column in columns]
-            papers = [f"{figure:.3f}" for figure in figures] or [""] * len(ours)
-            lines.append([name, *(text for pair in zip(ours, papers, strict=True) for text in pair)])
+            papers = [f"{figure:.3f}" for figure in PAPER.get(row, ())] or [""] * len(ours)
+            cells = [text for pair in zip(ours, papers, strict=True) for text in pair]
+            lines.append([names.get(row, row), *cells])
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         agreed = ", ".join(
             f"{name} {agreement(rows, column, place)}"
@@ -108,7 +117,5 @@ def cell(score: Score | None) -> str:
 def agreement(rows: list[str], column: Mapping[str, Score], place: int) -> str:
     """Of the pairs of rows that have scores, those that differ in the paper's direction: "3 of 6"."""
     pairs = list(combinations([row for row in rows if row in column], 2))
-    same = sum(
-        (column[a].mean - column[b].mean) * (PAPER[a][1][place] - PAPER[b][1][place]) > 0 for a, b in pairs
-    )
+    same = sum((column[a].mean - column[b].mean) * (PAPER[a][place] - PAPER[b][place]) > 0 for a, b in pairs)
     return f"{same} of {len(pairs)}"
