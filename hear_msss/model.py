@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from hear_msss import windows
 from hear_msss.backend import OnnxEncoder, fold_batch_norm
-from hear_msss.encoder import Encoder
+from hear_msss.encoder import TIME_STRIDE, Encoder
 from hear_msss.features import Features
 from hear_msss.frontend import FrontEnd
-from hear_msss.options import SCENES, TIMESTAMPS, Options
+from hear_msss.options import Options
 
 BLOCK_FRAMES = 4096  # frames of which the full power spectrum is held at once, over all clips
 
@@ -44,8 +44,10 @@ class MSSS(nn.Module):
         self.front_end = FrontEnd(encoder.config)
         self.hop_frames = windows.hop_frames(options.hop_ms, encoder.config)
         self.sample_rate = encoder.config.sample_rate
-        self.scene_embedding_size = self.dim * SCENES[options.scene]
-        self.timestamp_embedding_size = self.dim * TIMESTAMPS[options.timestamp]
+        frames = self.config.segment_frames // TIME_STRIDE
+        pooled = {"mean": 1, "middle": 1, "mean_max": 2, "middle_mean": 2, "frames": frames}
+        self.scene_embedding_size = self.dim * pooled[options.scene]
+        self.timestamp_embedding_size = self.dim * pooled[options.timestamp]
         self.eval()
 
     def encode(self, segments: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from typing import Any
 
 from hear_msss.features import choices
 
-SCENES = {"mean": 1, "mean_max": 2, "frames": 3}  # name: size in multiples of what is pooled
-TIMESTAMPS = {"middle": 1, "mean": 1, "middle_mean": 2, "frames": 3}
+SCENES = ("mean", "mean_max", "frames")
+TIMESTAMPS = ("middle", "mean", "middle_mean", "frames")
 BACKENDS = ("torch", "onnxruntime")
 
 

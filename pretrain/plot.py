@@ -37,7 +37,6 @@ def plot_runs(folders: list[Path], out: Path) -> None:
     for name, records in logs.items():
         if not any(record["phase"] == "train" for record in records):
             raise ValueError(f"the log of {name} is empty: wait for its first log_every steps")
-    # Every run has a loss: the first panel's names are all there are.
     panels = [p for p in PANELS if any(p in record for records in logs.values() for record in records)]
     columns = 3
     rows = -(-len(panels) // columns)
@@ -57,6 +56,7 @@ def plot_runs(folders: list[Path], out: Path) -> None:
                     steps, values = zip(*points, strict=True)
                     label = f"{name}, {phase}"
                     axis.plot(steps, values, style, color=f"C{number}", markersize=4, label=label)
+    # Every run has a loss: the first panel's names are all there are.
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
     figure.savefig(out, dpi=110)

@@ -18,7 +18,7 @@ from pathlib import Path
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_text
 from eval_tasks.report import html
-from eval_tasks.report.table import Scores, display_names, gather, markdown_table
+from eval_tasks.report.table import Scores, display_names, gather, markdown_table, pipe_table
 from eval_tasks.results import ModelFolder, find_models
 
 CHANCE = (
@@ -96,8 +96,7 @@ def write_report(models: Sequence[ModelFolder], out: Path, title: str = "HEAR ev
         sections.append(html.Section(heading, text, html.figures([drawing(f"detail-{task}", figure, task)])))
 
     header, rows = model_rows(folders, scores.models)
-    markdown.append("\n## Models\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in
-                    [header, ["---"] * len(header), *rows]) + "\n")  # fmt: skip
+    markdown.append("\n## Models\n\n" + pipe_table([header, ["---"] * len(header), *rows]))
     sections.append(html.Section("Models", "", html.plain_table(header, rows)))
     scores.table.to_csv(out / "scores.csv", index=False)
     write_text(out / "report.md", "".join(markdown))

@@ -15,7 +15,8 @@ from itertools import combinations
 from pathlib import Path
 
 from eval_tasks.errors import UserError
-from eval_tasks.report.table import Scores, gather
+from eval_tasks.registry import select_folders
+from eval_tasks.report.table import Scores, gather, pipe_table, score_text
 from eval_tasks.results import Score, find_models
 
 # Column of the paper: option that names the task, metric.
@@ -25,11 +26,8 @@ COLUMNS = {
     "NSynth pitch": ("nsynth", "pitch_acc"),
     "NSynth chroma": ("nsynth", "chroma_acc"),
 }
-PUBLISHED = {
-    "sc": "speech_commands-v0.0.2-5h",
-    "dcase": "dcase2016_task2-hear2021-full",
-    "nsynth": "nsynth_pitch-v2.2.3-5h",
-}
+# Option: the task's name in the benchmark, of which the first folder is the default.
+TASKS = {"sc": "speech_commands", "dcase": "dcase2016_task2", "nsynth": "nsynth_pitch"}
 # Config: the paper's figures in the order of the columns.
 PAPER = {
     "cola": (0.459, 0.232, 0.434, 0.470),
@@ -52,16 +50,16 @@ TABLES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="--out of run and probe")
-    for option, task in PUBLISHED.items():
-        column = next(name for name, (of, _) in COLUMNS.items() if of == option).split()[0]
+    for option, name in TASKS.items():
+        published = select_folders([name])[0]
         parser.add_argument(
-            f"--{option}", default=task, metavar="TASK", help=f"the paper's {column} (default: {task})"
+            f"--{option}", default=published, metavar="TASK", help="stands for %(default)s, its default"
         )
 
 
 def run(args: argparse.Namespace) -> int:
     scores = gather(find_models([args.out]))
-    tasks = {option: getattr(args, option) for option in PUBLISHED}
+    tasks = {option: getattr(args, option) for option in TASKS}
     rows = [row for row in PAPER if row in scores.models]
     if len(rows) < 2:
         raise UserError(
@@ -91,27 +89,20 @@ def paper_tables(scores: Scores, protocol: str, tasks: Mapping[str, str]) -> str
         rows = [row for row in names if row in scores.models]
         lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
         for row in rows + (others if title == "Table 1" else []):
-            ours = [cell(column.get(row)) for column in columns]
+            ours = [score_text(column.get(row)) for column in columns]
             papers = [f"{figure:.3f}" for figure in PAPER.get(row, ())] or [""] * len(ours)
             cells = [text for pair in zip(ours, papers, strict=True) for text in pair]
             lines.append([names.get(row, row), *cells])
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         agreed = ", ".join(
             f"{name} {agreement(rows, column, place)}"
             for place, (name, column) in enumerate(zip(COLUMNS, columns, strict=True))
         )
-        text += f"\n{title}\n\n{table}\n\nPairs of rows in the paper's order: {agreed}.\n"
+        text += f"\n{title}\n\n{pipe_table(lines)}\nPairs of rows in the paper's order: {agreed}.\n"
     return text
 
 
 def short(column: str, tasks: Mapping[str, str]) -> str:
     return tasks[COLUMNS[column][0]].split("-")[0]
-
-
-def cell(score: Score | None) -> str:
-    if score is None:
-        return ""
-    return f"{score.mean:.3f}" + (f" ± {score.deviation:.3f}" if score.count > 1 else "")
 
 
 def agreement(rows: list[str], column: Mapping[str, Score], place: int) -> str:

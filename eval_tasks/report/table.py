@@ -160,6 +160,18 @@ def shows_references(protocol: str, reference: str) -> bool:
     return reference == "chance" or protocol.startswith("heareval")
 
 
+def score_text(score: Score | None) -> str:
+    """Mean, and the deviation where there is one; '' for no score."""
+    if score is None:
+        return ""
+    return f"{score.mean:.3f}" + (f" ± {score.deviation:.3f}" if score.count > 1 else "")
+
+
+def pipe_table(lines: Iterable[Iterable[str]]) -> str:
+    """Rows of cells as Markdown."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
 def markdown_table(scores: Scores, protocol: str) -> str:
     """Tasks and scores by models, the best model in bold."""
     columns = [name for name in scores.reference_names if shows_references(protocol, name)]
@@ -169,11 +181,9 @@ def markdown_table(scores: Scores, protocol: str) -> str:
         best = best_model(metric, by_model)
         cells = []
         for model in scores.models:
-            text = f"{by_model[model].mean:.3f}" if model in by_model else ""
-            if text and by_model[model].count > 1:
-                text += f" ± {by_model[model].deviation:.3f}"
+            text = score_text(by_model.get(model))
             cells.append(f"**{text}**" if model == best else text)
         values = scores.references[task, metric]
         cells += [f"{values[name]:.3f}" if name in values else "" for name in columns]
         lines.append([task, METRICS.get(metric, metric), *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return pipe_table(lines)

@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hear_msss
+from hear_msss.config import ModelConfig
 from hear_msss.model import MSSS
+from hear_msss.options import Options
+from hear_msss.weights import untrained_encoder
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,15 @@ def test_scene_is_pooled_from_the_windows_that_cover_the_clip(scene):
     if scene == "frames":
         expected = torch.cat([h[:, :, frame].mean(dim=1) for frame in range(3)], dim=-1)
     torch.testing.assert_close(hear_msss.get_scene_embeddings(audio, model), expected, rtol=0, atol=ROUNDING)
+
+
+def test_frames_are_as_many_as_a_window_of_the_weights_has():
+    encoder = untrained_encoder(ModelConfig(segment_frames=64))  # two frames of h
+    model = MSSS(encoder, Options(scene="frames", timestamp="frames", hop_ms=200))
+    assert model.scene_embedding_size == model.timestamp_embedding_size == 2 * 512
+    audio = _clips(2, 16_000)
+    assert hear_msss.get_scene_embeddings(audio, model).shape == (2, 1024)
+    assert hear_msss.get_timestamp_embeddings(audio, model)[0].shape == (2, 6, 1024)
 
 
 @pytest.mark.parametrize("timestamp", ["middle", "mean", "middle_mean", "frames"])
