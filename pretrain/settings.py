@@ -46,7 +46,9 @@ class Settings:
         frame_neighbors: m of equation 4.
         pitch_target: ``semitones``, ``log2`` or ``ratio`` (as printed).
         pitch_shift: x-hat by frequency ``warp`` or ``waveform`` pitch shift (reference, slow).
-        ratio_min, ratio_max: range of the frequency ratio of x-hat.
+        ratio_min, ratio_max: range of the frequency ratio of x-hat; both 1: it keeps its pitch.
+        filter_db: standard deviation of the gains, an octave apart, of a random filter on x-hat, beyond
+            the paper; 0: none.
         drop_connect_rate: stochastic depth of the encoder.
         batch_norm_momentum: share of the newest chunk in the running statistics that inference uses.
             The stock network's 0.01 suits many thousands of steps; in a short run the weights move away
@@ -89,6 +91,7 @@ class Settings:
     pitch_shift: str = "warp"
     ratio_min: float = 0.8
     ratio_max: float = 1.2
+    filter_db: float = 0.0
     drop_connect_rate: float = 0.2
     batch_norm_momentum: float = 0.01
     corpus_weights: dict[str, float] = field(default_factory=dict)
@@ -130,7 +133,20 @@ class Settings:
         if self.model.sample_rate != 16000:
             raise ValueError(f"sample_rate={self.model.sample_rate}: expected 16000, as corpora are packed")
         require(0 < self.ratio_min <= self.ratio_max, "ratio_min", "above 0 and at most ratio_max")
-        for name in ("weight_decay", "warmup_steps", "clip_gradient_norm", "alpha", "beta", "gamma"):
+        if self.beta and self.ratio_min == self.ratio_max:
+            raise ValueError(
+                f"beta={self.beta}, ratio_min=ratio_max={self.ratio_min}: the pitch loss learns nothing of "
+                "a shift that is always the same; widen the range, or set beta=0"
+            )
+        for name in (
+            "weight_decay",
+            "warmup_steps",
+            "clip_gradient_norm",
+            "alpha",
+            "beta",
+            "gamma",
+            "filter_db",
+        ):
             require(getattr(self, name) >= 0, name, "0 or more")
         for name in ("prefetch_batches", "log_every", "checkpoint_every"):
             require(getattr(self, name) >= 1, name, "at least 1")

@@ -1,4 +1,4 @@
-"""Views of a clip (paper, section 2): two segments x and x', and x-hat, x at another pitch."""
+"""Views of a clip (paper, section 2): two segments x and x', and x-hat, x at another pitch or filtered."""
 
 from __future__ import annotations
 
@@ -13,12 +13,27 @@ from hear_msss.frontend import FrontEnd, warp_frequency
 
 INT16_SCALE = 1 / 32768
 PITCH_SHIFTS = ("warp", "waveform")
+FILTER = 0x66696C74  # sets the filters' seeds apart from the ratios'
+FILTER_KNOTS_HZ = (62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 
 
 def draw_ratio(batch: int, low: float, high: float, seed: int) -> Tensor:
     """Frequency ratios of x-hat to x, ``(batch,)``, uniform in ``[low, high]``, a function of the seed."""
     uniform = torch.rand(batch, generator=torch.Generator().manual_seed(seed))
     return low + (high - low) * uniform
+
+
+def draw_filter(batch: int, deviation_db: float, seed: int) -> Tensor:
+    """Gains of random filters at ``FILTER_KNOTS_HZ``, ``(batch, knots)``, normal, a function of the seed."""
+    generator = torch.Generator().manual_seed(seed ^ FILTER)
+    return deviation_db * torch.randn(batch, len(FILTER_KNOTS_HZ), generator=generator)
+
+
+def filter_curves(frequencies_hz: Tensor) -> Tensor:
+    """Share of each knot's gain in dB that a frequency has, ``(knots, frequencies)``: linear over octaves."""
+    knots = torch.log2(torch.tensor(FILTER_KNOTS_HZ))
+    place = torch.log2(frequencies_hz.clamp(FILTER_KNOTS_HZ[0], FILTER_KNOTS_HZ[-1]))
+    return (1 - (place[None, :] - knots[:, None]).abs()).clamp(min=0)
 
 
 def shift_pitch_of_waveform(waveform: Tensor, ratio: float, n_fft: int = 512) -> Tensor:
@@ -57,21 +72,33 @@ class Views(nn.Module):
             mel filters (exact, batched); ``waveform`` shifts the samples (slow, the reference).
     """
 
+    curves: Tensor
+
     def __init__(self, config: ModelConfig | None = None, pitch_shift: str = "warp") -> None:
         super().__init__()
         if pitch_shift not in PITCH_SHIFTS:
             raise ValueError(f"pitch_shift={pitch_shift!r}: expected one of {', '.join(PITCH_SHIFTS)}")
         self.front_end = FrontEnd(config)
         self.pitch_shift = pitch_shift
+        bins = self.front_end.config.n_fft // 2 + 1
+        frequencies_hz = torch.linspace(0, self.front_end.config.sample_rate / 2, bins)
+        self.register_buffer("curves", filter_curves(frequencies_hz), persistent=False)
 
     @torch.no_grad()
-    def forward(self, anchor: Tensor, positive: Tensor, ratio: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        anchor: Tensor,
+        positive: Tensor,
+        ratio: Tensor | None = None,
+        gain_db: Tensor | None = None,
+    ) -> Tensor:
         """Log-mels of all views, one after the other.
 
         Args:
             anchor: x, ``(batch, samples)``, int16, 16 kHz.
             positive: x', the same shape.
             ratio: ``(batch,)``, frequency ratio of x-hat to x; without it there is no x-hat.
+            gain_db: ``(batch, knots)``, of a filter on x-hat, as ``draw_filter`` makes; else there is none.
 
         Returns:
             ``(2 * batch, n_mels, frames)`` of x, x', or ``(3 * batch, n_mels, frames)`` of x, x', x-hat.
@@ -81,11 +108,20 @@ class Views(nn.Module):
                 f"anchor {anchor.dtype} {tuple(anchor.shape)} and positive {positive.dtype} "
                 f"{tuple(positive.shape)}: expected int16 (batch, samples) twice"
             )
+        gains = (len(anchor), len(FILTER_KNOTS_HZ))
+        if gain_db is not None and (ratio is None or gain_db.shape != gains):
+            raise ValueError(
+                f"gain_db {tuple(gain_db.shape)}{' without a ratio' if ratio is None else ''}: expected "
+                f"{gains} and a ratio, since it is x-hat that is filtered"
+            )
         waveform = torch.cat([anchor, positive]).float() * INT16_SCALE
         if ratio is not None and self.pitch_shift == "waveform":
             shifted = [shift_pitch_of_waveform(x, float(a)) for x, a in zip(waveform, ratio, strict=False)]
-            return self.front_end(torch.cat([waveform, torch.stack(shifted)]))
-        power = self.front_end.power(waveform)
-        if ratio is not None:
-            power = torch.cat([power, warp_frequency(power[: len(anchor)], ratio)])
+            power = self.front_end.power(torch.cat([waveform, torch.stack(shifted)]))
+        else:
+            power = self.front_end.power(waveform)
+            if ratio is not None:
+                power = torch.cat([power, warp_frequency(power[: len(anchor)], ratio)])
+        if gain_db is not None:
+            power[2 * len(anchor) :] *= (10 ** (gain_db @ self.curves / 10))[..., None]
         return self.front_end.log_mel(power)

@@ -96,6 +96,7 @@ CONFIGS = {
     "full": {"loss", "clip", "frame", "pitch"},
     "full_cosine": {"loss", "clip", "frame", "pitch"},
     "cross_view": {"loss", "clip", "frame", "pitch", "cross_view"},
+    "filtered": {"loss", "clip", "frame", "cross_view"},
 }
 
 

@@ -8,7 +8,7 @@ import torch
 
 from hear_msss.config import ModelConfig
 from hear_msss.frontend import FrontEnd
-from pretrain.views import Views, draw_ratio, shift_pitch_of_waveform
+from pretrain.views import FILTER_KNOTS_HZ, Views, draw_filter, draw_ratio, shift_pitch_of_waveform
 
 CONFIG = ModelConfig()
 SAMPLES = CONFIG.segment_samples
@@ -89,6 +89,42 @@ def test_ratios_are_uniform_in_range_and_a_function_of_the_seed():
     assert not torch.equal(ratio, draw_ratio(20_000, 0.8, 1.2, seed=6))
 
 
+@pytest.mark.parametrize("pitch_shift", ["warp", "waveform"])
+def test_tones_of_the_filtered_view_have_the_gain_of_their_frequency(pitch_shift):
+    """In dB, read off numpy's interpolation over octaves; x and x' stay as they are."""
+    frequencies = np.array([125.0, 700.0, 1000.0, 1800.0, 4000.0, 6300.0])
+    anchor = torch.stack([tone(f) for f in frequencies])
+    gain_db = draw_filter(len(anchor), 6.0, seed=3)
+    ratio = torch.ones(len(anchor))
+    views = Views(CONFIG, pitch_shift)
+    plain, filtered = views(anchor, anchor, ratio), views(anchor, anchor, ratio, gain_db)
+    assert torch.equal(filtered[:12], plain[:12])
+    for row, frequency in enumerate(frequencies):
+        expected = np.interp(np.log2(frequency), np.log2(FILTER_KNOTS_HZ), gain_db[row].numpy())
+        band = int(plain[12 + row].mean(-1).argmax())
+        change = (filtered[12 + row, band] - plain[12 + row, band]).mean() * 10 / np.log(10)
+        assert float(change) == pytest.approx(expected, abs=1.0), frequency
+
+
+def test_a_filter_acts_after_the_shift():
+    """A tone moved from 1000 to 1200 Hz has the gain of 1200 Hz."""
+    anchor, ratio = tone(1000)[None], torch.tensor([1.2])
+    gain_db = torch.zeros(1, len(FILTER_KNOTS_HZ))
+    gain_db[0, FILTER_KNOTS_HZ.index(2000.0)] = 20.0
+    plain, filtered = (Views(CONFIG)(anchor, anchor, ratio, gain)[2].mean(-1) for gain in (None, gain_db))
+    change = float(filtered.max() - plain.max()) * 10 / np.log(10)
+    assert change == pytest.approx(20 * np.log2(1.2), abs=0.5)
+
+
+def test_filters_are_normal_and_a_function_of_the_seed():
+    gain_db = draw_filter(20_000, 6.0, seed=5)
+    assert gain_db.shape == (20_000, len(FILTER_KNOTS_HZ))
+    assert gain_db.mean(0).abs().max() < 0.2
+    assert gain_db.std(0).numpy() == pytest.approx(6.0, rel=0.03)
+    assert torch.equal(gain_db, draw_filter(20_000, 6.0, seed=5))
+    assert not torch.equal(gain_db, draw_filter(20_000, 6.0, seed=6))
+
+
 def test_waveform_shift_keeps_length_and_level():
     waveform = tone(500).float() / 32768
     for ratio in (0.8, 1.25):
@@ -110,6 +146,14 @@ def test_wrong_input_is_named(anchor, positive):
         Views(CONFIG)(anchor, positive)
     with pytest.raises(ValueError, match="warp, waveform"):
         Views(CONFIG, "resample")
+
+
+def test_gains_without_a_view_to_filter_are_refused():
+    anchor = tone(500).repeat(2, 1)
+    with pytest.raises(ValueError, match="gain_db"):
+        Views(CONFIG)(anchor, anchor, gain_db=draw_filter(2, 6.0, seed=0))
+    with pytest.raises(ValueError, match="gain_db"):
+        Views(CONFIG)(anchor, anchor, torch.ones(2), draw_filter(3, 6.0, seed=0))
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
