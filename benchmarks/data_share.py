@@ -24,7 +24,7 @@ from pretrain.distributed import join_processes
 from pretrain.learner import Learner
 from pretrain.optimization import make_optimizer
 from pretrain.settings import Settings, layered, parse_assignment, read_config
-from pretrain.views import Views, draw_ratio
+from pretrain.views import Views, draw_x_hat
 
 PARTS = ("read", "views", "learn")
 
@@ -62,10 +62,8 @@ def measure(settings: Settings, source: SegmentSource, steps: int) -> dict[str, 
         marks = [now()]
         anchor, positive = (segments.to(device) for segments in next(batches))
         marks.append(now())
-        ratio = None
-        if settings.shifts_pitch:
-            ratio = draw_ratio(len(anchor), settings.ratio_min, settings.ratio_max, step).to(device)
-        log_mel = views(anchor, positive, ratio)
+        ratio, gain_db = draw_x_hat(len(anchor), settings, step, device)
+        log_mel = views(anchor, positive, ratio, gain_db)
         marks.append(now())
         optimizer.zero_grad(set_to_none=True)
         loss_of = partial(learner.losses, ratio=ratio)

@@ -52,7 +52,7 @@ from pretrain.randomness import step_seed
 from pretrain.runlog import Meter, RunLog
 from pretrain.settings import Settings, layered, parse_assignment, read_config, shipped_configs
 from pretrain.validation import validate
-from pretrain.views import Views, draw_filter, draw_ratio
+from pretrain.views import Views, draw_x_hat
 
 CONFIG = "config.yaml"
 CORPUS = "corpus.json"
@@ -119,11 +119,7 @@ def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool 
             seed = step_seed(settings.seed, step, rank)
             torch.manual_seed(seed)  # of stochastic depth and of the order of chunks
             anchor, positive = (x.to(device, non_blocking=True) for x in next(batches))
-            ratio = gain_db = None
-            if settings.shifts_pitch:
-                ratio = draw_ratio(clips, settings.ratio_min, settings.ratio_max, seed).to(device)
-                if settings.filter_db:
-                    gain_db = draw_filter(clips, settings.filter_db, seed).to(device)
+            ratio, gain_db = draw_x_hat(clips, settings, seed, device)
             log_mel = views(anchor, positive, ratio, gain_db)
 
             optimizer.zero_grad(set_to_none=True)

@@ -10,7 +10,7 @@ from pretrain.distributed import process_count, process_rank
 from pretrain.learner import Learner
 from pretrain.randomness import step_seed
 from pretrain.settings import Settings
-from pretrain.views import Views, draw_filter, draw_ratio
+from pretrain.views import Views, draw_x_hat
 
 ROWS_AT_ONCE = 128
 VALIDATION = 0x76616C  # sets the seeds of validation apart from those of training
@@ -38,12 +38,8 @@ def validate(
         if number % process_count() != process_rank() or len(anchor) < 2:
             continue
         anchor, positive = anchor.to(device), positive.to(device)
-        ratio = gain_db = None
-        if settings.shifts_pitch:
-            seed = step_seed(settings.seed, number, VALIDATION)
-            ratio = draw_ratio(len(anchor), settings.ratio_min, settings.ratio_max, seed).to(device)
-            if settings.filter_db:
-                gain_db = draw_filter(len(anchor), settings.filter_db, seed).to(device)
+        seed = step_seed(settings.seed, number, VALIDATION)
+        ratio, gain_db = draw_x_hat(len(anchor), settings, seed, device)
         log_mel = views(anchor, positive, ratio, gain_db)
         h = torch.cat([learner(rows) for rows in log_mel.split(ROWS_AT_ONCE)])
         _, metrics = learner.losses(h, ratio, gather=False)

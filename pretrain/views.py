@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import soxr
 import torch
@@ -10,6 +12,9 @@ from torch import Tensor, nn
 
 from hear_msss.config import ModelConfig
 from hear_msss.frontend import FrontEnd, warp_frequency
+
+if TYPE_CHECKING:
+    from pretrain.settings import Settings
 
 INT16_SCALE = 1 / 32768
 PITCH_SHIFTS = ("warp", "waveform")
@@ -27,6 +32,17 @@ def draw_filter(batch: int, deviation_db: float, seed: int) -> Tensor:
     """Gains of random filters at ``FILTER_KNOTS_HZ``, ``(batch, knots)``, normal, a function of the seed."""
     generator = torch.Generator().manual_seed(seed ^ FILTER)
     return deviation_db * torch.randn(batch, len(FILTER_KNOTS_HZ), generator=generator)
+
+
+def draw_x_hat(
+    batch: int, settings: Settings, seed: int, device: torch.device
+) -> tuple[Tensor | None, Tensor | None]:
+    """The ratio and the gains that make x-hat of a batch; None where a run has no x-hat, or no filter."""
+    if not settings.shifts_pitch:
+        return None, None
+    ratio = draw_ratio(batch, settings.ratio_min, settings.ratio_max, seed).to(device)
+    gain_db = draw_filter(batch, settings.filter_db, seed).to(device) if settings.filter_db else None
+    return ratio, gain_db
 
 
 def filter_curves(frequencies_hz: Tensor) -> Tensor:

@@ -8,7 +8,15 @@ import torch
 
 from hear_msss.config import ModelConfig
 from hear_msss.frontend import FrontEnd
-from pretrain.views import FILTER_KNOTS_HZ, Views, draw_filter, draw_ratio, shift_pitch_of_waveform
+from pretrain.settings import layered, read_config
+from pretrain.views import (
+    FILTER_KNOTS_HZ,
+    Views,
+    draw_filter,
+    draw_ratio,
+    draw_x_hat,
+    shift_pitch_of_waveform,
+)
 
 CONFIG = ModelConfig()
 SAMPLES = CONFIG.segment_samples
@@ -123,6 +131,23 @@ def test_filters_are_normal_and_a_function_of_the_seed():
     assert gain_db.std(0).numpy() == pytest.approx(6.0, rel=0.03)
     assert torch.equal(gain_db, draw_filter(20_000, 6.0, seed=5))
     assert not torch.equal(gain_db, draw_filter(20_000, 6.0, seed=6))
+
+
+@pytest.mark.parametrize("config, moved, filtered", [("full", 0.4, 0), ("filtered", 0, 9)])
+def test_x_hat_is_made_as_the_config_says(config, moved, filtered):
+    settings = layered([read_config("cpu"), read_config(config)])
+    ratio, gain_db = draw_x_hat(20_000, settings, 4, torch.device("cpu"))
+    assert float(ratio.max() - ratio.min()) == pytest.approx(moved, abs=1e-3)
+    assert float(ratio.mean()) == pytest.approx(1, abs=2e-3)
+    if filtered:
+        assert float(gain_db.std()) == pytest.approx(filtered, rel=0.02)
+    else:
+        assert gain_db is None
+
+
+def test_cola_has_no_x_hat():
+    settings = layered([read_config("cpu"), read_config("cola")])
+    assert draw_x_hat(4, settings, 4, torch.device("cpu")) == (None, None)
 
 
 def test_waveform_shift_keeps_length_and_level():
