@@ -8,13 +8,15 @@ from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
+CLOSE_S = 30.0
 
 
 def prefetched(items: Iterator[Item], ahead: int) -> Generator[Item, None, None]:
     """The same items in the same order; up to ``ahead`` of them are made before they are asked for.
 
-    An error of the iterator is raised where its item would have come. The thread ends when the
-    returned generator is closed or no longer referred to.
+    An error of the iterator is raised where its item would have come. When the returned generator is
+    closed or no longer referred to, the thread finishes the item that it is at, which is waited for
+    (``CLOSE_S`` at most), and ends.
     """
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(maxsize=ahead)
     stop = threading.Event()
@@ -36,7 +38,8 @@ def prefetched(items: Iterator[Item], ahead: int) -> Generator[Item, None, None]
         except BaseException as error:
             put(None, error)
 
-    threading.Thread(target=fill, daemon=True, name="prefetch").start()
+    thread = threading.Thread(target=fill, daemon=True, name="prefetch")
+    thread.start()
     try:
         while True:
             item, error = ready.get()
@@ -47,3 +50,6 @@ def prefetched(items: Iterator[Item], ahead: int) -> Generator[Item, None, None]
             yield item  # type: ignore[misc]
     finally:
         stop.set()
+        # A daemon thread in the middle of a tensor operation when Python exits brings the process down.
+        if thread is not threading.current_thread():
+            thread.join(CLOSE_S)
