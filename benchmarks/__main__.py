@@ -57,6 +57,7 @@ def main() -> int:
         collect("speed", speed.speed(systems, threads, batches, rounds))
     if "training" in only:
         collect("training", speed.training(threads, 16 if quick else 64, rounds))
+        collect("training", processes.huge_pages(threads, rounds))
     backend = "torch" if any(name.startswith("hear_msss") for name in result["missing"]) else "onnxruntime"
     if "memory" in only:
         collect("memory", processes.memory(lengths_s, backend))

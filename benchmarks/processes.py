@@ -47,15 +47,28 @@ import hear_msss, torch
 model = hear_msss.load_model("untrained", backend="{}")
 hear_msss.get_scene_embeddings(torch.zeros(1, 16000), model)
 """
+TRAIN = """
+import sys, time, torch
+from pretrain.learner import Learner
+from pretrain.settings import Settings
+torch.set_num_threads(int(sys.argv[1]))
+learner = Learner(Settings(steps=1)).train()
+log_mel = torch.randn(48, 64, 96)
+for step in range(6):
+    if step == 1:  # the first is a warm-up
+        begin = time.perf_counter()
+    learner(log_mel).square().mean().backward()
+print(5 * 48 / (time.perf_counter() - begin))
+"""
 
 
-def _run(code: str, *arguments: str) -> tuple[str, float]:
+def _run(code: str, *arguments: str, **environment: str) -> tuple[str, float]:
     begin = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
     )
     if done.returncode:
         raise RuntimeError(f"a measured process failed:\n{done.stderr}")
@@ -99,3 +112,23 @@ def startup(backends: list[str], rounds: int) -> Iterator[dict[str, Any]]:
             times[name].append(_run(code)[1])
     for name, measured in times.items():
         yield {"what": name, "seconds": statistics.median(measured), "highest": max(measured)}
+
+
+def huge_pages(threads: list[int], rounds: int) -> Iterator[dict[str, Any]]:
+    """Forward and backward of 48 segments with huge pages, as ``python -m pretrain`` asks, and without."""
+    systems = {"small pages": "0", "huge pages": "1"}
+    for count in threads:
+        rates: dict[str, list[float]] = {name: [] for name in systems}
+        for _ in range(rounds):
+            for name, wanted in systems.items():
+                output, _ = _run(TRAIN, str(count), THP_MEM_ALLOC_ENABLE=wanted)
+                rates[name].append(float(output))
+        for name, measured in rates.items():
+            yield {
+                "system": f"as trained, {name}",
+                "threads": count,
+                "batch": 48,
+                "segments_per_s": statistics.median(measured),
+                "lowest": min(measured),
+                "highest": max(measured),
+            }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 
 VERBS = {
@@ -29,6 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("verb", choices=VERBS, metavar="VERB")
     verb = parser.parse_args(argv[:1]).verb
+    # Read by torch at its first large tensor: huge pages, since touching new small ones takes part of a step.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     # Imported only now: `info --help` need not wait for torch, nor `train` for the pool's tools.
     module = importlib.import_module(VERBS[verb][0])
     verb_parser = argparse.ArgumentParser(prog=f"python -m pretrain {verb}")
