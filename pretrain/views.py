@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,7 +63,7 @@ def draw_x_hat(
     if not settings.shifts_pitch:
         return None, None, None
     ratio = draw_ratio(batch, settings.ratio_min, settings.ratio_max, seed)
-    ratio[: round(settings.kept_pitch_share * batch)] = 1
+    ratio[: math.ceil(settings.kept_pitch_share * batch)] = 1
     gain_db = draw_filter(batch, settings.filter_db, seed).to(device) if settings.filter_db else None
     positions = settings.model.segment_frames // TIME_STRIDE
     turn = draw_turn(batch, positions, seed).to(device) if settings.turn_time else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -87,7 +89,7 @@ class MultipleSamplingLoss(nn.Module):
                     anchor.pitch, shifted.pitch, ratio, self.target
                 )
             if self.gamma:
-                rows = round(self.kept_pitch_share * len(ratio)) or len(ratio)
+                rows = math.ceil(self.kept_pitch_share * len(ratio)) or len(ratio)
                 loss = cross_view_loss(
                     self.frame_similarity,
                     anchor.frame[:rows],
