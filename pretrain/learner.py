@@ -11,7 +11,6 @@ from pretrain.depthwise import use_fast_gradients
 from pretrain.heads import Heads
 from pretrain.losses import MultipleSamplingLoss
 from pretrain.settings import Settings
-from pretrain.views import turned
 
 
 class Learner(nn.Module):
@@ -51,7 +50,6 @@ class Learner(nn.Module):
             frame_neighbors=settings.frame_neighbors,
             target=settings.pitch_target,
             cross_view_other_segments=settings.cross_view_other_segments,
-            kept_pitch_share=settings.kept_pitch_share,
         )
         self.bf16 = settings.precision == "bf16"
 
@@ -62,13 +60,8 @@ class Learner(nn.Module):
         return h.float() if self.bf16 else h
 
     def losses(
-        self, h: Tensor, ratio: Tensor | None, turn: Tensor | None = None, gather: bool = True
+        self, h: Tensor, ratio: Tensor | None, gather: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """h of x, x' (and x-hat, where there is a ratio), one after the other, to the loss and its parts.
-
-        Where x-hat was turned in time, its h is turned back: frame t is then the same time in all views.
-        """
-        views = list(h.chunk(2 if ratio is None else 3))
-        if turn is not None:
-            views[2] = turned(views[2], -turn, dim=1)
-        return self.loss([self.heads(view) for view in views], ratio, gather)
+        """h of x, x' (and x-hat, where there is a ratio), one after the other, to the loss and its parts."""
+        views = [self.heads(view) for view in h.chunk(2 if ratio is None else 3)]
+        return self.loss(views, ratio, gather)

@@ -49,10 +49,6 @@ class Settings:
         ratio_min, ratio_max: range of the frequency ratio of x-hat; both 1: it keeps its pitch.
         filter_db: standard deviation of the gains, an octave apart, of a random filter on x-hat, beyond
             the paper; 0: none.
-        kept_pitch_share: share of x-hat in a batch that keep their pitch whatever the range, beyond the
-            paper; above 0, the cross-view frame loss takes only these.
-        turn_time: turn x-hat in time by a random number of frames of h, its end coming first, beyond the
-            paper; the losses take its frames turned back, so that a frame's place tells nothing.
         drop_connect_rate: stochastic depth of the encoder.
         batch_norm_momentum: share of the newest chunk in the running statistics that inference uses.
             The stock network's 0.01 suits many thousands of steps; in a short run the weights move away
@@ -96,8 +92,6 @@ class Settings:
     ratio_min: float = 0.8
     ratio_max: float = 1.2
     filter_db: float = 0.0
-    kept_pitch_share: float = 0.0
-    turn_time: bool = False
     drop_connect_rate: float = 0.2
     batch_norm_momentum: float = 0.01
     corpus_weights: dict[str, float] = field(default_factory=dict)
@@ -135,9 +129,6 @@ class Settings:
         require(0 <= self.ema_decay < 1, "ema_decay", "0 to below 1")
         require(0 <= self.drop_connect_rate < 1, "drop_connect_rate", "0 to below 1")
         require(0 <= self.validation_fraction < 1, "validation_fraction", "0 to below 1")
-        require(
-            0 <= self.kept_pitch_share < 1, "kept_pitch_share", "0 to below 1 (all: ratio_min=ratio_max=1)"
-        )
         require(0 < self.batch_norm_momentum <= 1, "batch_norm_momentum", "above 0 to 1")
         if self.model.sample_rate != 16000:
             raise ValueError(f"sample_rate={self.model.sample_rate}: expected 16000, as corpora are packed")

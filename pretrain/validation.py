@@ -39,10 +39,10 @@ def validate(
             continue
         anchor, positive = anchor.to(device), positive.to(device)
         seed = step_seed(settings.seed, number, VALIDATION)
-        ratio, gain_db, turn = draw_x_hat(len(anchor), settings, seed, device)
-        log_mel = views(anchor, positive, ratio, gain_db, turn)
+        ratio, gain_db = draw_x_hat(len(anchor), settings, seed, device)
+        log_mel = views(anchor, positive, ratio, gain_db)
         h = torch.cat([learner(rows) for rows in log_mel.split(ROWS_AT_ONCE)])
-        _, metrics = learner.losses(h, ratio, turn, gather=False)
+        _, metrics = learner.losses(h, ratio, gather=False)
         clips += len(anchor)
         for name, value in metrics.items():
             sums[name] = sums.get(name, 0.0) + float(value) * len(anchor)

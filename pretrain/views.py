@@ -1,8 +1,7 @@
-"""Views of a clip (paper, section 2): segments x and x', and x-hat, x at another pitch, filtered, turned."""
+"""Views of a clip (paper, section 2): two segments x and x', and x-hat, x at another pitch or filtered."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,6 @@ import torchaudio
 from torch import Tensor, nn
 
 from hear_msss.config import ModelConfig
-from hear_msss.encoder import TIME_STRIDE
 from hear_msss.frontend import FrontEnd, warp_frequency
 
 if TYPE_CHECKING:
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 INT16_SCALE = 1 / 32768
 PITCH_SHIFTS = ("warp", "waveform")
 FILTER = 0x66696C74  # sets the filters' seeds apart from the ratios'
-TURN = 0x7475726E
 FILTER_KNOTS_HZ = (62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 
 
@@ -37,37 +34,15 @@ def draw_filter(batch: int, deviation_db: float, seed: int) -> Tensor:
     return deviation_db * torch.randn(batch, len(FILTER_KNOTS_HZ), generator=generator)
 
 
-def draw_turn(batch: int, positions: int, seed: int) -> Tensor:
-    """Frames of h by which x-hat is turned, ``(batch,)``, below ``positions``, a function of the seed."""
-    return torch.randint(positions, (batch,), generator=torch.Generator().manual_seed(seed ^ TURN))
-
-
-def turned(rows: Tensor, frames: Tensor, dim: int) -> Tensor:
-    """Each row moved later by its number of frames along ``dim``; what falls off the end comes first.
-
-    Args:
-        rows: ``(batch, ...)``.
-        frames: ``(batch,)``, whole numbers; negative ones move earlier.
-        dim: time, not the first dimension.
-    """
-    shape = [1] * rows.dim()
-    shape[0], shape[dim] = rows.shape[0], rows.shape[dim]
-    index = (torch.arange(rows.shape[dim], device=rows.device) - frames[:, None]) % rows.shape[dim]
-    return rows.gather(dim, index.view(shape).expand_as(rows))
-
-
 def draw_x_hat(
     batch: int, settings: Settings, seed: int, device: torch.device
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Ratios, gains and turns that make x-hat of a batch; None where a run has no x-hat, filter, turn."""
+) -> tuple[Tensor | None, Tensor | None]:
+    """The ratio and the gains that make x-hat of a batch; None where a run has no x-hat, or no filter."""
     if not settings.shifts_pitch:
-        return None, None, None
-    ratio = draw_ratio(batch, settings.ratio_min, settings.ratio_max, seed)
-    ratio[: math.ceil(settings.kept_pitch_share * batch)] = 1
+        return None, None
+    ratio = draw_ratio(batch, settings.ratio_min, settings.ratio_max, seed).to(device)
     gain_db = draw_filter(batch, settings.filter_db, seed).to(device) if settings.filter_db else None
-    positions = settings.model.segment_frames // TIME_STRIDE
-    turn = draw_turn(batch, positions, seed).to(device) if settings.turn_time else None
-    return ratio.to(device), gain_db, turn
+    return ratio, gain_db
 
 
 def filter_curves(frequencies_hz: Tensor) -> Tensor:
@@ -132,7 +107,6 @@ class Views(nn.Module):
         positive: Tensor,
         ratio: Tensor | None = None,
         gain_db: Tensor | None = None,
-        turn: Tensor | None = None,
     ) -> Tensor:
         """Log-mels of all views, one after the other.
 
@@ -141,7 +115,6 @@ class Views(nn.Module):
             positive: x', the same shape.
             ratio: ``(batch,)``, frequency ratio of x-hat to x; without it there is no x-hat.
             gain_db: ``(batch, knots)``, of a filter on x-hat, as ``draw_filter`` makes; else there is none.
-            turn: ``(batch,)``, frames of h by which x-hat is turned in time (``turned``); else it is not.
 
         Returns:
             ``(2 * batch, n_mels, frames)`` of x, x', or ``(3 * batch, n_mels, frames)`` of x, x', x-hat.
@@ -152,8 +125,6 @@ class Views(nn.Module):
                 f"{tuple(positive.shape)}: expected int16 (batch, samples) twice"
             )
         gains = (len(anchor), len(FILTER_KNOTS_HZ))
-        if turn is not None and (ratio is None or turn.shape != ratio.shape):
-            raise ValueError(f"turn {tuple(turn.shape)}: expected a ratio and ({len(anchor)},) of both")
         if gain_db is not None and (ratio is None or gain_db.shape != gains):
             raise ValueError(
                 f"gain_db {tuple(gain_db.shape)}{' without a ratio' if ratio is None else ''}: expected "
@@ -169,7 +140,4 @@ class Views(nn.Module):
                 power = torch.cat([power, warp_frequency(power[: len(anchor)], ratio)])
         if gain_db is not None:
             power[2 * len(anchor) :] *= (10 ** (gain_db @ self.curves / 10))[..., None]
-        log_mel = self.front_end.log_mel(power)
-        if turn is not None:
-            log_mel[2 * len(anchor) :] = turned(log_mel[2 * len(anchor) :], TIME_STRIDE * turn, dim=2)
-        return log_mel
+        return self.front_end.log_mel(power)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -31,8 +29,6 @@ class MultipleSamplingLoss(nn.Module):
         frame_neighbors: m of equation 4.
         target: what the pitch loss estimates: ``semitones``, ``log2`` or ``ratio``.
         cross_view_other_segments: see ``cross_view_loss``.
-        kept_pitch_share: share of the segments, the first ones, whose x-hat keeps its pitch; above 0, the
-            cross-view loss takes only these.
     """
 
     def __init__(
@@ -46,7 +42,6 @@ class MultipleSamplingLoss(nn.Module):
         frame_neighbors: int = 0,
         target: str = "semitones",
         cross_view_other_segments: bool = False,
-        kept_pitch_share: float = 0.0,
     ) -> None:
         super().__init__()
         self.clip_similarity = make_similarity(similarity, dim, temperature)
@@ -54,7 +49,6 @@ class MultipleSamplingLoss(nn.Module):
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
         self.frame_neighbors, self.target = frame_neighbors, target
         self.cross_view_other_segments = cross_view_other_segments
-        self.kept_pitch_share = kept_pitch_share
 
     def forward(
         self, views: list[Representations], ratio: Tensor | None = None, gather: bool = True
@@ -89,12 +83,8 @@ class MultipleSamplingLoss(nn.Module):
                     anchor.pitch, shifted.pitch, ratio, self.target
                 )
             if self.gamma:
-                rows = math.ceil(self.kept_pitch_share * len(ratio)) or len(ratio)
                 loss = cross_view_loss(
-                    self.frame_similarity,
-                    anchor.frame[:rows],
-                    shifted.frame[:rows],
-                    self.cross_view_other_segments,
+                    self.frame_similarity, anchor.frame, shifted.frame, self.cross_view_other_segments
                 )
                 total, parts["cross_view"] = total + self.gamma * loss, loss
         parts["loss"] = total

@@ -201,19 +201,6 @@ def test_total(kind, alpha, beta, gamma):
     assert ("frame" in parts, "pitch" in parts, "cross_view" in parts) == (alpha > 0, beta > 0, gamma > 0)
 
 
-@pytest.mark.parametrize("other_segments", [False, True])
-def test_the_cross_view_loss_takes_only_the_first_segments_where_they_alone_keep_their_pitch(other_segments):
-    x, _, shifted = views = representations(5, 3, 4)
-    ratio = torch.tensor([1, 1, 1.1, 1.2, 0.9], dtype=torch.float64)
-    total = MultipleSamplingLoss(
-        4, alpha=0, gamma=1, kept_pitch_share=0.4, cross_view_other_segments=other_segments
-    ).double()
-    _, parts = total(views, ratio)
-    expected = slow_cross_view(total.frame_similarity, x.frame[:2], shifted.frame[:2], other_segments)
-    assert parts["cross_view"].item() == pytest.approx(expected, rel=1e-9)
-    assert parts["pitch"].item() == pytest.approx(slow_pitch(x.pitch, shifted.pitch, 12 * torch.log2(ratio)))
-
-
 def test_cola_needs_no_shifted_view_and_the_pitch_loss_does():
     views = representations(3, 3, 4)[:2]
     MultipleSamplingLoss(4, alpha=0, beta=0).double()(views)

@@ -98,8 +98,6 @@ CONFIGS = {
     "full_cosine": {"loss", "clip", "frame", "pitch"},
     "cross_view": {"loss", "clip", "frame", "pitch", "cross_view"},
     "filtered": {"loss", "clip", "frame", "cross_view"},
-    "turned": {"loss", "clip", "frame", "cross_view"},
-    "mixed": {"loss", "clip", "frame", "pitch", "cross_view"},
 }
 
 

@@ -8,17 +8,14 @@ import torch
 
 from hear_msss.config import ModelConfig
 from hear_msss.frontend import FrontEnd
-from pretrain.learner import Learner
-from pretrain.settings import Settings, layered, read_config
+from pretrain.settings import layered, read_config
 from pretrain.views import (
     FILTER_KNOTS_HZ,
     Views,
     draw_filter,
     draw_ratio,
-    draw_turn,
     draw_x_hat,
     shift_pitch_of_waveform,
-    turned,
 )
 
 CONFIG = ModelConfig()
@@ -136,58 +133,10 @@ def test_filters_are_normal_and_a_function_of_the_seed():
     assert not torch.equal(gain_db, draw_filter(20_000, 6.0, seed=6))
 
 
-@pytest.mark.parametrize("amount", [0, 1, 2, -1])
-def test_turned_rows_are_numpys_roll(amount):
-    rows = torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(0))
-    by_row = torch.tensor([amount, 0, 5])
-    for dim in (1, 2):
-        expected = [np.roll(row.numpy(), int(n), dim - 1) for row, n in zip(rows, by_row, strict=True)]
-        assert np.array_equal(turned(rows, by_row, dim).numpy(), np.stack(expected))
-
-
-def test_turns_take_every_place_alike_and_are_a_function_of_the_seed():
-    turn = draw_turn(30_000, 3, seed=5)
-    assert turn.bincount(minlength=3).numpy() == pytest.approx(10_000, rel=0.05)
-    assert torch.equal(turn, draw_turn(30_000, 3, seed=5))
-    assert not torch.equal(turn, draw_turn(30_000, 3, seed=6))
-
-
-def test_a_click_in_the_turned_view_is_as_many_thirds_of_the_window_later():
-    anchor = torch.zeros(3, SAMPLES, dtype=torch.int16)
-    anchor[:, 16 * 160] = 30_000  # in the middle of the first third
-    turn = torch.tensor([0, 1, 2])
-    x, _, hat = Views(CONFIG)(anchor, anchor, torch.ones(3), turn=turn).chunk(3)
-    assert x.sum(1).argmax(1).tolist() == pytest.approx([15, 15, 15], abs=1)
-    assert hat.sum(1).argmax(1).tolist() == pytest.approx([15, 47, 79], abs=1)
-
-
-def test_the_losses_take_the_frames_of_x_hat_turned_back():
-    """Where h of x-hat is h of x, turned, the loss is that of x itself in its place."""
-    settings = Settings(steps=1, beta=0, gamma=1, turn_time=True, drop_connect_rate=0)
-    torch.manual_seed(0)
-    learner = Learner(settings)
-    x, other = torch.randn(4, 3, 512), torch.randn(4, 3, 512)
-    turn, ratio = torch.tensor([0, 1, 2, 1]), torch.ones(4)
-    hat = torch.stack([row.roll(int(n), 0) for row, n in zip(x, turn, strict=True)])
-    straight, _ = learner.losses(torch.cat([x, other, x]), ratio)
-    back, _ = learner.losses(torch.cat([x, other, hat]), ratio, turn)
-    forgotten, _ = learner.losses(torch.cat([x, other, hat]), ratio)
-    assert back.item() == pytest.approx(straight.item(), rel=1e-5)
-    assert abs(forgotten.item() - straight.item()) > 0.1
-
-
-def test_half_of_mixed_x_hat_keep_their_pitch():
-    settings = layered([read_config("cpu"), read_config("mixed")])
-    ratio, gain_db, turn = draw_x_hat(100, settings, 4, torch.device("cpu"))
-    assert (ratio[:50] == 1).all() and (ratio[50:] != 1).all()
-    assert gain_db.shape == (100, len(FILTER_KNOTS_HZ)) and set(turn.tolist()) == {0, 1, 2}
-
-
 @pytest.mark.parametrize("config, moved, filtered", [("full", 0.4, 0), ("filtered", 0, 9)])
 def test_x_hat_is_made_as_the_config_says(config, moved, filtered):
     settings = layered([read_config("cpu"), read_config(config)])
-    ratio, gain_db, turn = draw_x_hat(20_000, settings, 4, torch.device("cpu"))
-    assert turn is None
+    ratio, gain_db = draw_x_hat(20_000, settings, 4, torch.device("cpu"))
     assert float(ratio.max() - ratio.min()) == pytest.approx(moved, abs=1e-3)
     assert float(ratio.mean()) == pytest.approx(1, abs=2e-3)
     if filtered:
@@ -198,7 +147,7 @@ def test_x_hat_is_made_as_the_config_says(config, moved, filtered):
 
 def test_cola_has_no_x_hat():
     settings = layered([read_config("cpu"), read_config("cola")])
-    assert draw_x_hat(4, settings, 4, torch.device("cpu")) == (None, None, None)
+    assert draw_x_hat(4, settings, 4, torch.device("cpu")) == (None, None)
 
 
 def test_waveform_shift_keeps_length_and_level():
@@ -230,8 +179,6 @@ def test_gains_without_a_view_to_filter_are_refused():
         Views(CONFIG)(anchor, anchor, gain_db=draw_filter(2, 6.0, seed=0))
     with pytest.raises(ValueError, match="gain_db"):
         Views(CONFIG)(anchor, anchor, torch.ones(2), draw_filter(3, 6.0, seed=0))
-    with pytest.raises(ValueError, match="turn"):
-        Views(CONFIG)(anchor, anchor, turn=torch.zeros(2))
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
