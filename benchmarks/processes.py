@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from benchmarks.speed import training_row
+
 # Peak resident memory of this very process; ru_maxrss would start from the parent's at the exec.
 PEAK = """
 import re, resource, sys
@@ -124,11 +126,4 @@ def huge_pages(threads: list[int], rounds: int) -> Iterator[dict[str, Any]]:
                 output, _ = _run(TRAIN, str(count), THP_MEM_ALLOC_ENABLE=wanted)
                 rates[name].append(float(output))
         for name, measured in rates.items():
-            yield {
-                "system": f"as trained, {name}",
-                "threads": count,
-                "batch": 48,
-                "segments_per_s": statistics.median(measured),
-                "lowest": min(measured),
-                "highest": max(measured),
-            }
+            yield training_row(f"as trained, {name}", count, 48, measured)

@@ -80,15 +80,19 @@ def training(threads: list[int], batch: int, rounds: int) -> Iterator[dict[str, 
                 if number:  # the first is a warm-up
                     times[name].append(time.perf_counter() - begin)
         for name, measured in times.items():
-            rates = [batch / seconds for seconds in measured]
-            yield {
-                "system": name,
-                "threads": count,
-                "batch": batch,
-                "segments_per_s": statistics.median(rates),
-                "lowest": min(rates),
-                "highest": max(rates),
-            }
+            yield training_row(name, count, batch, [batch / seconds for seconds in measured])
+
+
+def training_row(system: str, threads: int, batch: int, rates: list[float]) -> dict[str, Any]:
+    """What one system did, from the segments per second of each round."""
+    return {
+        "system": system,
+        "threads": threads,
+        "batch": batch,
+        "segments_per_s": statistics.median(rates),
+        "lowest": min(rates),
+        "highest": max(rates),
+    }
 
 
 def _stock_h(encoder: Encoder, log_mel: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hear_msss.encoder import Encoder
+
 LARGEST_MAP = {3: 6, 5: 24}  # positions, by kernel; above, torch's own way is faster
 
 
@@ -67,14 +69,10 @@ class SmallMapConv2d(nn.Conv2d):
         return super().forward(x)
 
 
-def use_fast_gradients(network: nn.Module) -> nn.Module:
+def use_fast_gradients(encoder: Encoder) -> Encoder:
     """Let depthwise convolutions take the gradient above, in place, if this CPU gains by it."""
-    if torch.backends.cpu.get_cpu_capability() == "AVX512":
-        return network
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d) and tuple(module.stride) == (1, 1) and module.bias is None:
-            height, width = module.kernel_size
-            depthwise = module.groups == module.in_channels == module.out_channels > 1
-            if depthwise and height == width and height in LARGEST_MAP:
-                module.__class__ = SmallMapConv2d
-    return network
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":
+        for block in encoder.network._blocks:
+            if tuple(block._depthwise_conv.stride) == (1, 1):
+                block._depthwise_conv.__class__ = SmallMapConv2d
+    return encoder
