@@ -62,8 +62,8 @@ def measure(settings: Settings, source: SegmentSource, steps: int) -> dict[str, 
         marks = [now()]
         anchor, positive = (segments.to(device) for segments in next(batches))
         marks.append(now())
-        ratio, gain_db = draw_x_hat(len(anchor), settings, step, device)
-        log_mel = views(anchor, positive, ratio, gain_db)
+        ratio, gain_db, share = draw_x_hat(len(anchor), settings, step, device)
+        log_mel = views(anchor, positive, ratio, gain_db, share)
         marks.append(now())
         optimizer.zero_grad(set_to_none=True)
         loss_of = partial(learner.losses, ratio=ratio)

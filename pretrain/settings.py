@@ -49,6 +49,7 @@ class Settings:
         ratio_min, ratio_max: range of the frequency ratio of x-hat; both 1: it keeps its pitch.
         filter_db: standard deviation of the gains, an octave apart, of a random filter on x-hat, beyond
             the paper; 0: none.
+        mix_share: largest share of another clip's sound in the power of x-hat, beyond the paper; 0: none.
         drop_connect_rate: stochastic depth of the encoder.
         batch_norm_momentum: share of the newest chunk in the running statistics that inference uses.
             The stock network's 0.01 suits many thousands of steps; in a short run the weights move away
@@ -92,6 +93,7 @@ class Settings:
     ratio_min: float = 0.8
     ratio_max: float = 1.2
     filter_db: float = 0.0
+    mix_share: float = 0.0
     drop_connect_rate: float = 0.2
     batch_norm_momentum: float = 0.01
     corpus_weights: dict[str, float] = field(default_factory=dict)
@@ -123,6 +125,7 @@ class Settings:
         require(self.similarity in ("bilinear", "cosine"), "similarity", "bilinear or cosine")
         require(self.pitch_target in TARGETS, "pitch_target", f"one of {', '.join(TARGETS)}")
         require(self.pitch_shift in PITCH_SHIFTS, "pitch_shift", f"one of {', '.join(PITCH_SHIFTS)}")
+        require(self.mix_share < 1, "mix_share", "below 1")
         require(self.learning_rate > 0, "learning_rate", "a number above 0")
         require(self.temperature > 0, "temperature", "a number above 0")
         require(self.checkpoint_minutes > 0, "checkpoint_minutes", "a number above 0")
@@ -146,6 +149,7 @@ class Settings:
             "beta",
             "gamma",
             "filter_db",
+            "mix_share",
         ):
             require(getattr(self, name) >= 0, name, "0 or more")
         for name in ("prefetch_batches", "log_every", "checkpoint_every"):

@@ -39,8 +39,8 @@ def validate(
             continue
         anchor, positive = anchor.to(device), positive.to(device)
         seed = step_seed(settings.seed, number, VALIDATION)
-        ratio, gain_db = draw_x_hat(len(anchor), settings, seed, device)
-        log_mel = views(anchor, positive, ratio, gain_db)
+        ratio, gain_db, share = draw_x_hat(len(anchor), settings, seed, device)
+        log_mel = views(anchor, positive, ratio, gain_db, share)
         h = torch.cat([learner(rows) for rows in log_mel.split(ROWS_AT_ONCE)])
         _, metrics = learner.losses(h, ratio, gather=False)
         clips += len(anchor)

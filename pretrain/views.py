@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 INT16_SCALE = 1 / 32768
 PITCH_SHIFTS = ("warp", "waveform")
 FILTER = 0x66696C74  # sets the filters' seeds apart from the ratios'
+MIX = 0x6D6978  # and those of the shares
 FILTER_KNOTS_HZ = (62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 
 
@@ -36,13 +37,14 @@ def draw_filter(batch: int, deviation_db: float, seed: int) -> Tensor:
 
 def draw_x_hat(
     batch: int, settings: Settings, seed: int, device: torch.device
-) -> tuple[Tensor | None, Tensor | None]:
-    """The ratio and the gains that make x-hat of a batch; None where a run has no x-hat, or no filter."""
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Ratio, gains and shares that make x-hat of a batch; None where a run has no x-hat, filter or mixing."""
     if not settings.shifts_pitch:
-        return None, None
+        return None, None, None
     ratio = draw_ratio(batch, settings.ratio_min, settings.ratio_max, seed).to(device)
     gain_db = draw_filter(batch, settings.filter_db, seed).to(device) if settings.filter_db else None
-    return ratio, gain_db
+    share = draw_ratio(batch, 0, settings.mix_share, seed ^ MIX).to(device) if settings.mix_share else None
+    return ratio, gain_db, share
 
 
 def filter_curves(frequencies_hz: Tensor) -> Tensor:
@@ -50,6 +52,17 @@ def filter_curves(frequencies_hz: Tensor) -> Tensor:
     knots = torch.log2(torch.tensor(FILTER_KNOTS_HZ))
     place = torch.log2(frequencies_hz.clamp(FILTER_KNOTS_HZ[0], FILTER_KNOTS_HZ[-1]))
     return (1 - (place[None, :] - knots[:, None]).abs()).clamp(min=0)
+
+
+def mix_with_neighbor(power: Tensor, share: Tensor) -> Tensor:
+    """Power spectra with the next row's added, whose part of the mean power is the share, ``(batch,)``.
+
+    The level stays; a silent row stays silent, and beside a silent one the share is of nothing.
+    """
+    level = power.mean((1, 2), keepdim=True)
+    other, other_level = power.roll(-1, 0), level.roll(-1, 0)
+    gain = torch.where(other_level > 0, level / other_level, 0.0)
+    return torch.lerp(power, gain * other, share[:, None, None])
 
 
 def shift_pitch_of_waveform(waveform: Tensor, ratio: float, n_fft: int = 512) -> Tensor:
@@ -107,6 +120,7 @@ class Views(nn.Module):
         positive: Tensor,
         ratio: Tensor | None = None,
         gain_db: Tensor | None = None,
+        share: Tensor | None = None,
     ) -> Tensor:
         """Log-mels of all views, one after the other.
 
@@ -115,6 +129,7 @@ class Views(nn.Module):
             positive: x', the same shape.
             ratio: ``(batch,)``, frequency ratio of x-hat to x; without it there is no x-hat.
             gain_db: ``(batch, knots)``, of a filter on x-hat, as ``draw_filter`` makes; else there is none.
+            share: ``(batch,)``, of the next clip's x-hat in each x-hat's power, before the filter.
 
         Returns:
             ``(2 * batch, n_mels, frames)`` of x, x', or ``(3 * batch, n_mels, frames)`` of x, x', x-hat.
@@ -130,6 +145,11 @@ class Views(nn.Module):
                 f"gain_db {tuple(gain_db.shape)}{' without a ratio' if ratio is None else ''}: expected "
                 f"{gains} and a ratio, since it is x-hat that is filtered"
             )
+        if share is not None and (ratio is None or share.shape != (len(anchor),)):
+            raise ValueError(
+                f"share {tuple(share.shape)}{' without a ratio' if ratio is None else ''}: expected "
+                f"{(len(anchor),)} and a ratio, since it is x-hat that others are mixed with"
+            )
         waveform = torch.cat([anchor, positive]).float() * INT16_SCALE
         if ratio is not None and self.pitch_shift == "waveform":
             shifted = [shift_pitch_of_waveform(x, float(a)) for x, a in zip(waveform, ratio, strict=False)]
@@ -138,6 +158,8 @@ class Views(nn.Module):
             power = self.front_end.power(waveform)
             if ratio is not None:
                 power = torch.cat([power, warp_frequency(power[: len(anchor)], ratio)])
+        if share is not None:
+            power[2 * len(anchor) :] = mix_with_neighbor(power[2 * len(anchor) :], share)
         if gain_db is not None:
             power[2 * len(anchor) :] *= (10 ** (gain_db @ self.curves / 10))[..., None]
         return self.front_end.log_mel(power)

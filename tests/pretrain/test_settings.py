@@ -72,6 +72,7 @@ def test_resolved_settings_make_the_same_settings_again():
         ("ratio_min=1.3", "ratio_max"),
         ("ratio_min=1.2", "the pitch loss learns nothing"),
         ("filter_db=-1", "0 or more"),
+        ("mix_share=1", "below 1"),
         ("n_fft=100", "win_length"),
         ("sample_rate=22050", "16000"),
         ("steps=0", "above 0"),
@@ -83,7 +84,7 @@ def test_wrong_settings_are_named(assignment, message):
 
 
 def test_wrong_layers_are_named(tmp_path):
-    with pytest.raises(ValueError, match="one of clip_frame"):
+    with pytest.raises(ValueError, match="one of background, clip_frame"):
         read_config("colla")
     with pytest.raises(ValueError, match="key=value"):
         parse_assignment("steps")

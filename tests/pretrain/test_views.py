@@ -133,10 +133,45 @@ def test_filters_are_normal_and_a_function_of_the_seed():
     assert not torch.equal(gain_db, draw_filter(20_000, 6.0, seed=6))
 
 
+@pytest.mark.parametrize("pitch_shift", ["warp", "waveform"])
+def test_the_next_clip_has_its_share_of_the_power(pitch_shift):
+    """Tones of different levels, told apart by their bands; in x-hat alone, and silence takes no part."""
+    tones = [tone(500), tone(2000) // 8, torch.zeros(SAMPLES, dtype=torch.int16), tone(4000)]
+    anchor, ratio, share = torch.stack(tones), torch.ones(4), torch.tensor([0.1, 0.4, 0.3, 0.4])
+    views = Views(CONFIG, pitch_shift)
+    plain, mixed = views(anchor, anchor, ratio), views(anchor, anchor, ratio, share=share)
+    assert torch.equal(mixed[:8], plain[:8])
+    power, before = ((rows[8:].double().exp() - CONFIG.log_offset).mean(-1) for rows in (mixed, plain))
+
+    def change(row: int, of: int) -> float:
+        band = int(before[of].argmax())
+        return float(power[row, band] / before[row, band])
+
+    assert change(0, of=0) == pytest.approx(0.9, rel=0.01)
+    assert change(1, of=1) == pytest.approx(0.6, rel=0.01)  # beside silence
+    assert power[2].sum() == pytest.approx(0, abs=1e-5)
+    assert change(3, of=3) == pytest.approx(0.6, rel=0.01)
+    # The neighbour's tone, brought to this row's level: power spectra of tones of one amplitude are alike.
+    level = views.front_end.power(anchor.float() / 32768).double().mean((1, 2))
+    for row, other in ((0, 1), (3, 0)):
+        band = int(before[other].argmax())
+        expected = share[row] * before[other, band] * level[row] / level[other]
+        assert float(power[row, band]) == pytest.approx(float(expected), rel=0.05), row
+
+
+def test_shares_are_uniform_and_apart_from_the_ratios():
+    settings = layered([read_config("cpu"), {"mix_share": 0.4, "ratio_min": 0.6, "ratio_max": 1.0}])
+    ratio, _, share = draw_x_hat(20_000, settings, 4, torch.device("cpu"))
+    assert np.quantile(share.numpy(), [0, 0.25, 0.5, 0.75, 1]) == pytest.approx(
+        [0, 0.1, 0.2, 0.3, 0.4], abs=0.01
+    )
+    assert abs(float(np.corrcoef(share.numpy(), ratio.numpy())[0, 1])) < 0.03
+
+
 @pytest.mark.parametrize("config, moved, filtered", [("full", 0.4, 0), ("filtered", 0, 9)])
 def test_x_hat_is_made_as_the_config_says(config, moved, filtered):
     settings = layered([read_config("cpu"), read_config(config)])
-    ratio, gain_db = draw_x_hat(20_000, settings, 4, torch.device("cpu"))
+    ratio, gain_db, _ = draw_x_hat(20_000, settings, 4, torch.device("cpu"))
     assert float(ratio.max() - ratio.min()) == pytest.approx(moved, abs=1e-3)
     assert float(ratio.mean()) == pytest.approx(1, abs=2e-3)
     if filtered:
@@ -147,7 +182,7 @@ def test_x_hat_is_made_as_the_config_says(config, moved, filtered):
 
 def test_cola_has_no_x_hat():
     settings = layered([read_config("cpu"), read_config("cola")])
-    assert draw_x_hat(4, settings, 4, torch.device("cpu")) == (None, None)
+    assert draw_x_hat(4, settings, 4, torch.device("cpu")) == (None, None, None)
 
 
 def test_waveform_shift_keeps_length_and_level():
@@ -179,6 +214,10 @@ def test_gains_without_a_view_to_filter_are_refused():
         Views(CONFIG)(anchor, anchor, gain_db=draw_filter(2, 6.0, seed=0))
     with pytest.raises(ValueError, match="gain_db"):
         Views(CONFIG)(anchor, anchor, torch.ones(2), draw_filter(3, 6.0, seed=0))
+    with pytest.raises(ValueError, match="share"):
+        Views(CONFIG)(anchor, anchor, share=torch.zeros(2))
+    with pytest.raises(ValueError, match="share"):
+        Views(CONFIG)(anchor, anchor, torch.ones(2), share=torch.zeros(3))
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
