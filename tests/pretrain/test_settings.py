@@ -14,7 +14,7 @@ from pretrain.settings import Settings, layered, parse_assignment, read_config, 
 
 def test_shipped_configs():
     table = {"cola", "clip_frame", "clip_pitch", "full", "full_cosine"}
-    assert {"paper", "cpu", "cross_view", "filtered"} | table <= set(shipped_configs())
+    assert {"paper", "cpu", "cross_view", "filtered", "background"} | table <= set(shipped_configs())
 
 
 def test_paper_is_the_recipe_of_section_3_2():

@@ -98,6 +98,7 @@ CONFIGS = {
     "full_cosine": {"loss", "clip", "frame", "pitch"},
     "cross_view": {"loss", "clip", "frame", "pitch", "cross_view"},
     "filtered": {"loss", "clip", "frame", "cross_view"},
+    "background": {"loss", "clip", "frame", "cross_view"},
 }
 
 
