@@ -119,11 +119,11 @@ def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool 
             seed = step_seed(settings.seed, step, rank)
             torch.manual_seed(seed)  # of stochastic depth and of the order of chunks
             anchor, positive = (x.to(device, non_blocking=True) for x in next(batches))
-            ratio, gain_db, share = draw_x_hat(clips, settings, seed, device)
-            log_mel = views(anchor, positive, ratio, gain_db, share)
+            x_hat = draw_x_hat(clips, settings, seed, device)
+            log_mel = views(anchor, positive, *x_hat)
 
             optimizer.zero_grad(set_to_none=True)
-            loss_of = partial(learner.losses, ratio=ratio)
+            loss_of = partial(learner.losses, ratio=x_hat.ratio)
             metrics = backward_in_chunks(
                 learner, log_mel, loss_of, settings.chunk_segments, settings.recompute_chunks
             )

@@ -22,7 +22,7 @@ def validate(
 ) -> dict[str, float]:
     """Mean losses and metrics over the corpus's held-out clips, weighted by clips; empty without any.
 
-    The same segments and ratios every time. Batches are dealt out to the processes; negatives come
+    The same segments and x-hat every time. Batches are dealt out to the processes; negatives come
     from the clip's own batch.
     """
     training = learner.training
@@ -39,10 +39,10 @@ def validate(
             continue
         anchor, positive = anchor.to(device), positive.to(device)
         seed = step_seed(settings.seed, number, VALIDATION)
-        ratio, gain_db, share = draw_x_hat(len(anchor), settings, seed, device)
-        log_mel = views(anchor, positive, ratio, gain_db, share)
+        x_hat = draw_x_hat(len(anchor), settings, seed, device)
+        log_mel = views(anchor, positive, *x_hat)
         h = torch.cat([learner(rows) for rows in log_mel.split(ROWS_AT_ONCE)])
-        _, metrics = learner.losses(h, ratio, gather=False)
+        _, metrics = learner.losses(h, x_hat.ratio, gather=False)
         clips += len(anchor)
         for name, value in metrics.items():
             sums[name] = sums.get(name, 0.0) + float(value) * len(anchor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import soxr
@@ -35,16 +35,22 @@ def draw_filter(batch: int, deviation_db: float, seed: int) -> Tensor:
     return deviation_db * torch.randn(batch, len(FILTER_KNOTS_HZ), generator=generator)
 
 
-def draw_x_hat(
-    batch: int, settings: Settings, seed: int, device: torch.device
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Ratio, gains and shares that make x-hat of a batch; None where a run has no x-hat, filter or mixing."""
+class XHat(NamedTuple):
+    """What makes x-hat of a batch, in the order ``Views`` takes it; None where a run has no such thing."""
+
+    ratio: Tensor | None = None
+    gain_db: Tensor | None = None
+    share: Tensor | None = None
+
+
+def draw_x_hat(batch: int, settings: Settings, seed: int, device: torch.device) -> XHat:
+    """Ratios, gains and shares as the settings say, a function of the seed."""
     if not settings.shifts_pitch:
-        return None, None, None
+        return XHat()
     ratio = draw_ratio(batch, settings.ratio_min, settings.ratio_max, seed).to(device)
     gain_db = draw_filter(batch, settings.filter_db, seed).to(device) if settings.filter_db else None
     share = draw_ratio(batch, 0, settings.mix_share, seed ^ MIX).to(device) if settings.mix_share else None
-    return ratio, gain_db, share
+    return XHat(ratio, gain_db, share)
 
 
 def filter_curves(frequencies_hz: Tensor) -> Tensor:
