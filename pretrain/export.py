@@ -2,7 +2,8 @@
 
 Writes the encoder of a run's last checkpoint (its moving average, where the run keeps one) for
 ``hear_msss.load_model``, with the run's settings, corpus summary, steps, last metrics, the sha256 of
-its log, and versions inside. Heads are left out: a later run with init_from learns its own.
+its log, versions, and the weights it went on from, if any, inside. Heads are left out: a later run with
+init_from learns its own.
 
 The statistics by which hear_msss standardises the levels beside h are measured on segments of the
 run's corpus; --corpus says where it is now, --no-levels leaves them out.
@@ -28,6 +29,7 @@ from hear_msss.options import Options, parse_options
 from hear_msss.weights import save_weights
 from pretrain.checkpoint import load_checkpoint
 from pretrain.corpus.source import open_source
+from pretrain.origin import read_origin
 from pretrain.runlog import LOG, read_log
 from pretrain.settings import Settings
 from pretrain.train import CONFIG, CORPUS
@@ -48,6 +50,7 @@ def run_info(folder: Path, step: int) -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
+    origin = read_origin(folder)
     return {
         "settings": yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")),
         "corpus": json.loads((folder / CORPUS).read_text(encoding="utf-8"))["summary"],
@@ -55,7 +58,7 @@ def run_info(folder: Path, step: int) -> dict[str, Any]:
         "last": last,
         "log_sha256": hashlib.sha256((folder / LOG).read_bytes()).hexdigest(),
         "versions": versions,
-    }
+    } | ({"init": origin} if origin else {})
 
 
 def measure_on_corpus(encoder: Encoder, settings: Settings, location: str) -> None:

@@ -15,7 +15,7 @@ Several machines, on each of them, with RUN and CORPUS on a disk that all of the
 
 batch_size counts the clips of all processes together. After a kill or a signal, the same command
 with --resume goes on from the last checkpoint; SIGTERM and SIGINT write one first. RUN holds
-config.yaml, checkpoint.pt, log.jsonl and tensorboard/.
+config.yaml, corpus.json, checkpoint.pt, log.jsonl and tensorboard/, and of a run with init_from init.json.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from pretrain.distributed import (
 )
 from pretrain.learner import Learner
 from pretrain.optimization import learning_rate, make_average, make_optimizer
+from pretrain.origin import note_origin
 from pretrain.prefetch import prefetched
 from pretrain.randomness import step_seed
 from pretrain.runlog import Meter, RunLog
@@ -258,6 +259,7 @@ def run(args: argparse.Namespace) -> int:
             write_atomically(folder / CONFIG, config.encode())
             corpus = {"location": location, "summary": source.summary()}
             write_atomically(folder / CORPUS, json.dumps(corpus, indent=1).encode())
+            note_origin(folder, settings, resume)
         return train(settings, source, folder, resume)
     finally:
         leave_processes()

@@ -1,5 +1,6 @@
 """Training end to end: configs, checkpoints, kills, signals, divergence, export."""
 
+import hashlib
 import json
 import os
 import signal
@@ -300,6 +301,33 @@ def test_init_from_starts_the_encoder_and_nothing_else(corpus, tmp_path):
     a, b = load_checkpoint(first)["learner"], load_checkpoint(second)["learner"]
     assert torch.allclose(a["encoder.projection.weight"], b["encoder.projection.weight"], atol=1e-7)
     assert not torch.allclose(a["heads.clip.weight"], b["heads.clip.weight"], atol=1e-3)
+
+
+def test_weights_say_what_they_went_on_from(corpus, tmp_path):
+    def weights_of(name, *extra):
+        run, weights = tmp_path / name, tmp_path / f"{name}.safetensors"
+        arguments = ["--config", "cpu", "--corpus", str(corpus), "--out", str(run), *sets(*SMALL, *extra)]
+        assert main(["train", *arguments]) == 0
+        assert main(["export", str(run), "--out", str(weights), "--no-levels"]) == 0
+        return run, weights, load_weights(weights)[1]
+
+    _, first, first_info = weights_of("first", "steps=2")
+    assert "init" not in first_info
+    _, second, _ = weights_of("second", "steps=1", f"init_from={first}", "learning_rate=1e-4")
+    run, third, info = weights_of("third", "steps=3", f"init_from={second}", "learning_rate=1e-4")
+    digest = hashlib.sha256(second.read_bytes()).hexdigest()
+    origin = info["init"]
+    assert (origin["name"], origin["steps"], origin["sha256"]) == ("second.safetensors", 1, digest)
+    assert origin["settings_that_differ"] == {"steps": 1, "init_from": str(first)}
+    assert origin["corpus_hash"] == info["corpus"]["hash"]
+    assert origin["init"]["log_sha256"] == first_info["log_sha256"]
+    assert origin["init"]["settings_that_differ"]["learning_rate"] == first_info["settings"]["learning_rate"]
+
+    # The run goes on although the file now holds other weights: it did not start from those.
+    second.write_bytes(first.read_bytes())
+    assert main(["train", "--out", str(run), "--resume", *sets("steps=4")]) == 0
+    assert main(["export", str(run), "--out", str(third), "--no-levels"]) == 0
+    assert load_weights(third)[1]["init"]["sha256"] == digest
 
 
 def test_wrong_use_is_explained(corpus, tmp_path, capsys):
