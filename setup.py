@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "hear_msss/__init__.py").read_text()).group(1)
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "hear_msss/version.py").read_text()).group(1)
 
 PRETRAIN = ["PyYAML>=6", "joblib>=1.4", "matplotlib>=3.7", "tensorboard>=2.14", "webdataset>=0.2.86"]
 EVAL = [
@@ -30,6 +30,7 @@ DEV = [
     "pytest>=8",
     "pytest-xdist>=3.5",
     "ruff>=0.4",
+    "torchaudio>=2.4",
     "types-PyYAML",
 ]
 
@@ -40,7 +41,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.11,<3.15",
     packages=find_packages(include=["hear_msss*", "pretrain*", "eval_tasks*"]),
     include_package_data=False,
     package_data={
@@ -59,7 +60,6 @@ setup(
     },
     install_requires=[
         "torch>=2.4",
-        "torchaudio>=2.4",
         "efficientnet_pytorch>=0.7.1,<0.8",
         "numpy>=1.26",
         "joblib>=1.4",
@@ -79,9 +79,10 @@ setup(
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
-        "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
         "Topic :: Multimedia :: Sound/Audio :: Analysis",
     ],
 )

@@ -13,6 +13,6 @@ The three functions of the HEAR API, https://hearbenchmark.com/hear-api.html:
 """
 
 from hear_msss.api import get_scene_embeddings, get_timestamp_embeddings, load_model
+from hear_msss.version import __version__
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "get_scene_embeddings", "get_timestamp_embeddings", "load_model"]

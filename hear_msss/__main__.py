@@ -18,12 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hear_msss.cli import embed, info
+from hear_msss.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "hear-msss", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--version", action="version", version=f"hear_msss {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for name, add_arguments, run, about in (
         ("embed", embed.add_arguments, embed.run, "sound files to embedding files"),

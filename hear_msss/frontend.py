@@ -5,9 +5,34 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.transforms import MelScale, Spectrogram
 
 from hear_msss.config import ModelConfig
+
+
+def mel_filters(bins: int, n_mels: int, sample_rate: int, f_min_hz: float, f_max_hz: float) -> Tensor:
+    """Triangles of height 1 on the HTK mel scale, mel = 2595 log10(1 + f / 700), evenly spaced in mel.
+
+    Computed in float64 and rounded once. Equal to torchaudio's ``melscale_fbanks`` and librosa's
+    ``filters.mel(htk=True, norm=None)``.
+
+    Args:
+        bins: of the spectrum, evenly from 0 Hz to ``sample_rate / 2``.
+        n_mels: number of bands.
+        sample_rate: samples per second.
+        f_min_hz, f_max_hz: lower edge of the first band and upper edge of the last.
+
+    Returns:
+        ``(n_mels, bins)`` float32.
+    """
+    frequency_hz = torch.linspace(0, sample_rate / 2, bins, dtype=torch.float64)
+    limits_hz = torch.tensor([f_min_hz, f_max_hz], dtype=torch.float64)
+    low, high = (2595 * torch.log10(1 + limits_hz / 700)).tolist()
+    mel = torch.linspace(low, high, n_mels + 2, dtype=torch.float64)
+    edges_hz = 700 * (10 ** (mel / 2595) - 1)
+    below, centre, above = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    rising = (frequency_hz - below) / (centre - below)
+    falling = (above - frequency_hz) / (above - centre)
+    return torch.minimum(rising, falling).clamp(min=0).float()
 
 
 class FrontEnd(nn.Module):
@@ -18,33 +43,39 @@ class FrontEnd(nn.Module):
     cut, and 15,600 samples give exactly 96 frames.
     """
 
+    window: Tensor
+    filters: Tensor
+
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or ModelConfig()
-        self.spectrogram = Spectrogram(
-            n_fft=config.n_fft,
-            win_length=config.win_length,
-            hop_length=config.hop_length,
-            power=2.0,
-            center=False,
+        filters = mel_filters(
+            config.n_fft // 2 + 1, config.n_mels, config.sample_rate, config.f_min_hz, config.f_max_hz
         )
-        self.mel_scale = MelScale(
-            n_mels=config.n_mels,
-            sample_rate=config.sample_rate,
-            f_min=config.f_min_hz,
-            f_max=config.f_max_hz,
-            n_stft=config.n_fft // 2 + 1,
-        )
+        # Both follow from the configuration, so that no state holds them.
+        self.register_buffer("window", torch.hann_window(config.win_length, dtype=torch.float32), False)
+        self.register_buffer("filters", filters, False)
         # The FFT is longer than the window, which sits in its middle: zeros where it does not reach.
         self.margin = (config.n_fft - config.win_length) // 2
 
     def power(self, waveform: Tensor) -> Tensor:
         """``(..., samples)`` to the power spectrum ``(..., n_fft // 2 + 1, frames)``."""
-        return self.spectrogram(F.pad(waveform, (self.margin, self.margin)))
+        config = self.config
+        padded = F.pad(waveform, (self.margin, self.margin))
+        spectrum = torch.stft(
+            padded.reshape(-1, padded.shape[-1]),
+            config.n_fft,
+            config.hop_length,
+            config.win_length,
+            self.window,
+            center=False,
+            return_complex=True,
+        )
+        return spectrum.abs().square().reshape(*waveform.shape[:-1], *spectrum.shape[-2:])
 
     def log_mel(self, power: Tensor) -> Tensor:
         """Power spectrum ``(..., n_fft // 2 + 1, frames)`` to log-mel ``(..., n_mels, frames)``."""
-        return torch.log(self.mel_scale(power) + self.config.log_offset)
+        return torch.log(self.filters @ power + self.config.log_offset)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(..., samples)`` at 16 kHz, in [-1, 1], to log-mel ``(..., n_mels, frames)``.

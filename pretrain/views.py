@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import soxr
 import torch
-import torchaudio
 from torch import Tensor, nn
 
 from hear_msss.config import ModelConfig
@@ -83,14 +82,24 @@ def shift_pitch_of_waveform(waveform: Tensor, ratio: float, n_fft: int = 512) ->
 
     Returns:
         ``(samples,)``
+
+    Raises:
+        ImportError: torchaudio is not installed, or does not fit this torch.
     """
+    try:
+        from torchaudio.functional import phase_vocoder
+    except (ImportError, OSError) as error:
+        raise ImportError(
+            f"a pitch shift of the waveform needs torchaudio ({error}): `pip install torchaudio`, or, where "
+            "it is installed, `python -m eval_tasks install`; pitch_shift=warp needs none"
+        ) from error
     samples, hop = len(waveform), n_fft // 4
     window = torch.hann_window(n_fft)
     # Zeros before the first sample, not a reflection: the vocoder carries the first frame's phases on,
     # and those of a reflected tone cancel (a quarter to two thirds of the level were left at ratios above 1).
     spectrum = torch.stft(waveform.cpu(), n_fft, hop, window=window, pad_mode="constant", return_complex=True)
     advance = torch.linspace(0, torch.pi * hop, n_fft // 2 + 1)[:, None]
-    stretched = torchaudio.functional.phase_vocoder(spectrum, 1 / ratio, advance)
+    stretched = phase_vocoder(spectrum, 1 / ratio, advance)
     longer = torch.istft(stretched, n_fft, hop, window=window, length=round(samples * ratio))
     resampled = torch.from_numpy(soxr.resample(longer.numpy().astype(np.float32), ratio, 1.0))
     shifted = torch.zeros(samples)

@@ -1,14 +1,18 @@
-"""Front end against a direct numpy computation and against librosa."""
+"""Front end against a direct numpy computation, against librosa and against torchaudio."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import librosa
 import numpy as np
 import pytest
 import torch
+import torchaudio
 
 from hear_msss.config import ModelConfig
-from hear_msss.frontend import FrontEnd, warp_frequency
+from hear_msss.frontend import FrontEnd, mel_filters, warp_frequency
 
 
 def _noise(samples: int, seed: int = 0) -> torch.Tensor:
@@ -45,6 +49,26 @@ def test_log_mel_agrees_with_librosa(n_fft):
     np.testing.assert_allclose(
         FrontEnd(config)(signal).numpy(), np.log(bank @ power + config.log_offset), atol=2e-3
     )
+
+
+@pytest.mark.parametrize("n_fft", [400, 512, 1024])
+def test_log_mel_agrees_with_torchaudio(n_fft):
+    config = ModelConfig(n_fft=n_fft)
+    signal = torch.stack([_noise(8000, seed=2), torch.sin(torch.arange(8000) / 3)])
+    margin = (n_fft - 400) // 2
+    mel = torchaudio.transforms.MelSpectrogram(
+        16000, n_fft, 400, 160, 60.0, 7800.0, n_mels=64, center=False, power=2.0
+    )
+    expected = torch.log(mel(torch.nn.functional.pad(signal, (margin, margin))) + config.log_offset)
+    torch.testing.assert_close(FrontEnd(config)(signal), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("n_mels", "rate", "low", "high"), [(64, 16000, 60.0, 7800.0), (40, 8000, 0.0, 4000.0)]
+)
+def test_mel_filters_are_those_of_torchaudio(n_mels, rate, low, high):
+    expected = torchaudio.functional.melscale_fbanks(513, low, high, n_mels, rate, norm=None, mel_scale="htk")
+    torch.testing.assert_close(mel_filters(513, n_mels, rate, low, high), expected.T, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize(("samples", "frames"), [(400, 1), (559, 1), (560, 2), (15_600, 96), (15_759, 96)])
@@ -94,3 +118,9 @@ def test_settings_that_do_not_fit_are_refused(wrong):
 def test_unknown_setting_is_named():
     with pytest.raises(ValueError, match="hop"):
         ModelConfig.from_dict({"hop": 160})
+
+
+def test_the_plugin_imports_where_torchaudio_cannot_be_imported():
+    code = "import sys; sys.modules['torchaudio'] = None; import hear_msss.__main__; print('imported')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "imported\n", done.stderr
