@@ -46,7 +46,7 @@ setup(
     include_package_data=False,
     package_data={
         "hear_msss": ["bundled/*.safetensors"],
-        "pretrain": ["configs/*.yaml"],
+        "pretrain": ["configs/*/*.yaml"],
         "eval_tasks": [
             "*.yaml",
             "*.csv",

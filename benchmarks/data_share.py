@@ -19,12 +19,15 @@ import soundfile
 import torch
 
 from pretrain.chunked import backward_in_chunks
-from pretrain.corpus.source import SegmentSource, open_source
+from pretrain.corpus.open import open_source
+from pretrain.corpus.source import SegmentSource
 from pretrain.distributed import join_processes
+from pretrain.layers import layered, parse_assignment, read_config
 from pretrain.learner import Learner
 from pretrain.optimization import make_optimizer
-from pretrain.settings import Settings, layered, parse_assignment, read_config
-from pretrain.views import Views, draw_x_hat
+from pretrain.settings import Settings
+from pretrain.views import Views
+from pretrain.x_hat import draw_x_hat
 
 PARTS = ("read", "views", "learn")
 
@@ -63,10 +66,10 @@ def measure(settings: Settings, source: SegmentSource, steps: int) -> dict[str, 
         anchor, positive = (segments.to(device) for segments in next(batches))
         marks.append(now())
         x_hat = draw_x_hat(len(anchor), settings, step, device)
-        log_mel = views(anchor, positive, *x_hat)
+        log_mel = views(anchor, positive, x_hat)
         marks.append(now())
         optimizer.zero_grad(set_to_none=True)
-        loss_of = partial(learner.losses, ratio=x_hat.ratio)
+        loss_of = partial(learner.losses, x_hat=x_hat)
         backward_in_chunks(learner, log_mel, loss_of, settings.chunk_segments, settings.recompute_chunks)
         optimizer.step()
         marks.append(now())

@@ -28,7 +28,7 @@ from hear_msss.frontend import FrontEnd
 from hear_msss.options import Options, parse_options
 from hear_msss.weights import save_weights
 from pretrain.checkpoint import load_checkpoint
-from pretrain.corpus.source import open_source
+from pretrain.corpus.open import open_source
 from pretrain.origin import read_origin
 from pretrain.runlog import LOG, read_log
 from pretrain.settings import Settings

@@ -11,6 +11,7 @@ from pretrain.depthwise import use_fast_gradients
 from pretrain.heads import Heads
 from pretrain.losses import MultipleSamplingLoss
 from pretrain.settings import Settings
+from pretrain.x_hat import XHat
 
 
 class Learner(nn.Module):
@@ -25,7 +26,6 @@ class Learner(nn.Module):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        dim = settings.model.embedding_dim
         self.encoder = Encoder(settings.model, settings.drop_connect_rate)
         if settings.init_from:
             trained, _ = load_weights(settings.init_from)
@@ -39,18 +39,8 @@ class Learner(nn.Module):
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = settings.batch_norm_momentum
         use_fast_gradients(self.encoder)
-        self.heads = Heads(dim)
-        self.loss = MultipleSamplingLoss(
-            dim,
-            similarity=settings.similarity,
-            temperature=settings.temperature,
-            alpha=settings.alpha,
-            beta=settings.beta,
-            gamma=settings.gamma,
-            frame_neighbors=settings.frame_neighbors,
-            target=settings.pitch_target,
-            cross_view_other_segments=settings.cross_view_other_segments,
-        )
+        self.heads = Heads(settings.model.embedding_dim)
+        self.loss = MultipleSamplingLoss(settings)
         self.bf16 = settings.precision == "bf16"
 
     def forward(self, log_mel: Tensor) -> Tensor:
@@ -59,9 +49,7 @@ class Learner(nn.Module):
             h = self.encoder(log_mel)
         return h.float() if self.bf16 else h
 
-    def losses(
-        self, h: Tensor, ratio: Tensor | None, gather: bool = True
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """h of x, x' (and x-hat, where there is a ratio), one after the other, to the loss and its parts."""
-        views = [self.heads(view) for view in h.chunk(2 if ratio is None else 3)]
-        return self.loss(views, ratio, gather)
+    def losses(self, h: Tensor, x_hat: XHat | None, gather: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        """h of x, x' (and x-hat, where there is one), one after the other, to the loss and its parts."""
+        views = [self.heads(view) for view in h.chunk(2 if x_hat is None else 3)]
+        return self.loss(views, x_hat, gather)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from hear_msss.weights import find_weights, fingerprint, load_weights
-from pretrain.checkpoint import write_atomically
+from pretrain.atomic import replacing
 from pretrain.settings import Settings
 
 ORIGIN = "init.json"
-SAID = ("steps", "last", "log_sha256", "init")
+KEPT_INFO = ("steps", "last", "log_sha256", "init")
 
 
 def note_origin(folder: Path, settings: Settings, resume: bool = False) -> None:
@@ -36,14 +36,15 @@ def note_origin(folder: Path, settings: Settings, resume: bool = False) -> None:
         weights = find_weights(settings.init_from)
         _, info = load_weights(weights)
         origin: dict[str, Any] = {"name": weights.name, "sha256": fingerprint(weights)}
-        origin |= {name: info[name] for name in SAID if name in info}
+        origin |= {name: info[name] for name in KEPT_INFO if name in info}
         if "corpus" in info:
             origin["corpus_hash"] = info["corpus"].get("hash")
         here = settings.to_dict()
         origin["settings_that_differ"] = {
             name: value for name, value in info.get("settings", {}).items() if here.get(name) != value
         }
-        write_atomically(path, json.dumps(origin, indent=1).encode())
+        with replacing(path) as file:
+            json.dump(origin, file, indent=1)
 
 
 def read_origin(folder: Path) -> dict[str, Any] | None:

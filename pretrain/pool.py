@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from pretrain.atomic import replacing
 from pretrain.corpus.find import is_sound
 
 # What each package mostly holds. Together about 1.5 GB to download.
@@ -161,12 +162,10 @@ def read_table(path: Path) -> dict[str, dict[str, str | int]]:
 
 
 def write_table(path: Path, rows: dict[str, dict[str, str | int]]) -> None:
-    beside = path.with_name(path.name + ".new")
-    with beside.open("w", encoding="utf-8", newline="") as text:
+    with replacing(path) as text:
         table = csv.DictWriter(text, ["source", "kind", "version", "files", "licence", "homepage"])
         table.writeheader()
         table.writerows(rows[source] for source in sorted(rows))
-    beside.replace(path)
 
 
 def pool(dest: Path, packages: Sequence[str] = tuple(PACKAGES)) -> dict[str, str]:

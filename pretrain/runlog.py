@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from pretrain.atomic import replacing
 from pretrain.budget import Budget
-from pretrain.checkpoint import write_atomically
-from pretrain.distributed import average_over_processes, process_count
+from pretrain.distributed import average_over_processes
 
 LOG = "log.jsonl"
-SHOWN = {
+SHORT_NAMES = {
     "loss": "loss",
     "clip": "clip",
     "frame": "frame",
@@ -72,7 +72,8 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / LOG
         kept = [r for r in read_log(folder) if r["step"] <= step] if step and path.is_file() else []
-        write_atomically(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        with replacing(path) as file:
+            file.writelines(json.dumps(record) + "\n" for record in kept)
         self._file = path.open("a", encoding="utf-8")
         self._board = open_board(folder, step + 1)
         self._bar = tqdm(total=100, unit="%", disable=None, bar_format="{percentage:3.0f}%|{bar}| {postfix}")
@@ -104,7 +105,9 @@ class RunLog:
 
     @staticmethod
     def _brief(values: dict[str, float]) -> str:
-        return ", ".join(f"{short} {values[name]:.3g}" for name, short in SHOWN.items() if name in values)
+        return ", ".join(
+            f"{short} {values[name]:.3g}" for name, short in SHORT_NAMES.items() if name in values
+        )
 
 
 class Meter:
@@ -113,13 +116,14 @@ class Meter:
     Args:
         log: where to tell them; None on all processes but one.
         budget: of the run, for the time left.
+        segments_per_step: of all processes together.
         spent_s: seconds of earlier processes of the same run.
     """
 
-    def __init__(self, log: RunLog | None, budget: Budget, spent_s: float) -> None:
+    def __init__(self, log: RunLog | None, budget: Budget, segments_per_step: int, spent_s: float) -> None:
         self._log, self._budget = log, budget
         self._window: list[dict[str, Tensor]] = []
-        self._segments = 0
+        self._segments_per_step = segments_per_step
         self._begun = time.monotonic() - spent_s
         self._told = time.monotonic()
 
@@ -135,10 +139,9 @@ class Meter:
         yield
         self._told += time.monotonic() - begun
 
-    def add(self, metrics: dict[str, Tensor], segments: int) -> None:
+    def add(self, metrics: dict[str, Tensor]) -> None:
         """Take in one step; its metrics stay where they are until ``tell``."""
         self._window.append(metrics)
-        self._segments += segments
 
     def tell(self, step: int, more: dict[str, float]) -> None:
         """Log the means since the last time, and ``more``. All processes must call it together."""
@@ -146,14 +149,13 @@ class Meter:
         average_over_processes(list(means.values()))
         values = {name: float(mean) for name, mean in means.items()} | more
         duration_s = time.monotonic() - self._told
-        values["segments_per_s"] = self._segments * process_count() / duration_s
+        values["segments_per_s"] = len(self._window) * self._segments_per_step / duration_s
         values["elapsed_s"] = self.elapsed_s
         if self._log is not None:
             left_s = self._budget.left_s(step, self.elapsed_s, duration_s / len(self._window))
             self._log.write("train", step, values)
             self._log.show(step, self._budget.progress(step, self.elapsed_s), left_s, values)
         self._window.clear()
-        self._segments = 0
         self._told = time.monotonic()
 
     def tell_validation(self, step: int, values: dict[str, float]) -> None:

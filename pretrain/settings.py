@@ -1,21 +1,17 @@
-"""Every setting of a training run, its default, and how YAML layers and ``--set`` change it."""
+"""Every setting of a training run: its default, the names that it can take, and what is checked of it."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
-from importlib import resources
-from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
-
 from hear_msss.config import ModelConfig
-from pretrain.losses.pitch import TARGETS
-from pretrain.views import PITCH_SHIFTS
 
 BUDGETS = ("epochs", "steps", "minutes")
+SIMILARITIES = ("bilinear", "cosine")
+PITCH_TARGETS = ("semitones", "log2", "ratio")
+PITCH_SHIFTS = ("warp", "waveform")
 
 
 @dataclass(frozen=True)
@@ -122,8 +118,8 @@ class Settings:
         require(self.optimizer in ("adam", "adamw"), "optimizer", "adam or adamw")
         require(self.schedule in ("constant", "cosine"), "schedule", "constant or cosine")
         require(self.precision in ("float32", "bf16"), "precision", "float32 or bf16")
-        require(self.similarity in ("bilinear", "cosine"), "similarity", "bilinear or cosine")
-        require(self.pitch_target in TARGETS, "pitch_target", f"one of {', '.join(TARGETS)}")
+        require(self.similarity in SIMILARITIES, "similarity", "bilinear or cosine")
+        require(self.pitch_target in PITCH_TARGETS, "pitch_target", f"one of {', '.join(PITCH_TARGETS)}")
         require(self.pitch_shift in PITCH_SHIFTS, "pitch_shift", f"one of {', '.join(PITCH_SHIFTS)}")
         require(self.mix_share < 1, "mix_share", "below 1")
         require(self.learning_rate > 0, "learning_rate", "a number above 0")
@@ -156,9 +152,14 @@ class Settings:
             require(getattr(self, name) >= 1, name, "at least 1")
 
     @property
-    def shifts_pitch(self) -> bool:
+    def needs_x_hat(self) -> bool:
         """Whether any loss needs x-hat; COLA does not."""
         return bool(self.alpha or self.beta or self.gamma)
+
+    @property
+    def view_count(self) -> int:
+        """Segments that a clip gives: x, x' and, where a loss needs it, x-hat."""
+        return 3 if self.needs_x_hat else 2
 
     def to_dict(self) -> dict[str, Any]:
         """All settings, flat: what config.yaml holds and ``from_dict`` takes."""
@@ -213,54 +214,3 @@ def convert(name: str, value: Any, wanted: Any) -> Any:
     expected = {bool: "true or false", dict[str, float]: "a mapping of source to weight"}
     kind_name = expected.get(kind, getattr(kind, "__name__", str(kind)))
     raise ValueError(f"{name}={value!r}: expected {kind_name}")
-
-
-def shipped_configs() -> list[str]:
-    """Names of the configurations that come with the package."""
-    names = [entry.name for entry in resources.files("pretrain.configs").iterdir()]
-    return sorted(name[: -len(".yaml")] for name in names if name.endswith(".yaml"))
-
-
-def read_config(name: str | Path) -> dict[str, Any]:
-    """One layer: a shipped configuration by name, or a YAML file by path.
-
-    Raises:
-        ValueError: neither exists, or the file holds no mapping.
-    """
-    if str(name) in shipped_configs():
-        text = (resources.files("pretrain.configs") / f"{name}.yaml").read_text(encoding="utf-8")
-    elif Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
-    else:
-        raise ValueError(
-            f"config {str(name)!r}: expected one of {', '.join(shipped_configs())}, or a YAML file"
-        )
-    values = yaml.safe_load(text)
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ValueError(f"config {str(name)!r}: expected lines of 'key: value'")
-    return values
-
-
-def parse_assignment(text: str) -> dict[str, Any]:
-    """``key=value`` of ``--set``; the value is YAML.
-
-    Raises:
-        ValueError: no ``=`` in it.
-    """
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--set {text!r}: expected key=value")
-    return {name.strip(): yaml.safe_load(value)}
-
-
-def layered(layers: Iterable[dict[str, Any]]) -> Settings:
-    """Later layers override earlier ones; a budget of any kind replaces the budget before it."""
-    values: dict[str, Any] = {}
-    for layer in layers:
-        if any(layer.get(name) is not None for name in BUDGETS):
-            for name in BUDGETS:
-                values.pop(name, None)
-        values.update(layer)
-    return Settings.from_dict(values)

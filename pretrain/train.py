@@ -26,34 +26,35 @@ import math
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
+from pretrain.atomic import replacing
 from pretrain.budget import Budget, StopSignals
-from pretrain.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint, write_atomically
+from pretrain.checkpoint import CHECKPOINT, save_checkpoint
 from pretrain.chunked import backward_in_chunks
-from pretrain.corpus.source import SegmentSource, open_source
+from pretrain.corpus.open import open_source
+from pretrain.corpus.source import SegmentSource
 from pretrain.distributed import (
     agree_on_largest,
     average_gradients,
-    copy_from_first,
     join_processes,
     leave_processes,
     process_count,
     process_rank,
 )
-from pretrain.learner import Learner
-from pretrain.optimization import learning_rate, make_average, make_optimizer
+from pretrain.layers import layered, parse_assignment, read_config, shipped_configs
+from pretrain.optimization import learning_rate
 from pretrain.origin import note_origin
 from pretrain.prefetch import prefetched
 from pretrain.randomness import step_seed
+from pretrain.run_state import RunState
 from pretrain.runlog import Meter, RunLog
-from pretrain.settings import Settings, layered, parse_assignment, read_config, shipped_configs
+from pretrain.settings import Settings
 from pretrain.validation import validate
-from pretrain.views import Views, draw_x_hat
+from pretrain.x_hat import draw_x_hat
 
 CONFIG = "config.yaml"
 CORPUS = "corpus.json"
@@ -68,7 +69,7 @@ def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool 
 
     Args:
         settings: of the run.
-        source: the segments, as ``pretrain.corpus.source.open_source`` gives them.
+        source: the segments, as ``pretrain.corpus.open.open_source`` gives them.
         folder: of the run; made if need be.
         resume: go on from the folder's checkpoint.
 
@@ -80,123 +81,115 @@ def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool 
         ValueError: settings that do not fit together, or a checkpoint of another model.
     """
     device = join_processes(settings.device)
-    rank, processes = process_rank(), process_count()
-    clips, left_over = divmod(settings.batch_size, processes)
-    if left_over or clips < 2:
-        raise ValueError(
-            f"batch_size={settings.batch_size} over {processes} processes: expected at least 2 clips each, "
-            "and the same number"
-        )
-
-    torch.manual_seed(settings.seed)
-    learner = Learner(settings)
-    if device.type == "cuda" and processes > 1:
-        learner.encoder = nn.SyncBatchNorm.convert_sync_batchnorm(learner.encoder)
-    learner.to(device).train()
-    copy_from_first(learner)
-    views = Views(settings.model, settings.pitch_shift).to(device)
-    optimizer = make_optimizer(learner, settings)
-    average = make_average(learner, settings.ema_decay)
-    judged = learner if average is None else cast(Learner, average.module)
+    clips = clips_of_process(settings.batch_size)
     budget = Budget(settings, source.steps_per_epoch(settings.batch_size))
-    step, spent_s = restore(folder, learner, optimizer, average) if resume else (0, 0.0)
-    saved_s = spent_s
-    meter = Meter(RunLog(folder, step) if rank == 0 else None, budget, spent_s)
+    state = RunState.fresh(settings, device)
+    spent_s = saved_s = state.restore(folder) if resume else 0.0
+    log = RunLog(folder, state.step) if process_rank() == 0 else None
+    meter = Meter(log, budget, settings.batch_size * settings.view_count, spent_s)
     segments = source.batches(
         batch_size=clips,
         segment_samples=settings.model.segment_samples,
         seed=settings.seed,
-        first_step=step,
-        rank=rank,
-        world_size=processes,
+        first_step=state.step,
+        rank=process_rank(),
+        world_size=process_count(),
     )
-
     with StopSignals() as stop, closing(prefetched(segments, settings.prefetch_batches)) as batches, meter:
         while True:
             elapsed_s, stopped_by = agree_on_largest(meter.elapsed_s, stop.received)
-            progress = budget.progress(step, elapsed_s)
+            progress = budget.progress(state.step, elapsed_s)
             if progress >= 1 or stopped_by:
                 break
-            seed = step_seed(settings.seed, step, rank)
-            torch.manual_seed(seed)  # of stochastic depth and of the order of chunks
-            anchor, positive = (x.to(device, non_blocking=True) for x in next(batches))
-            x_hat = draw_x_hat(clips, settings, seed, device)
-            log_mel = views(anchor, positive, *x_hat)
+            rate = learning_rate(settings, state.step, progress)
+            metrics, norm = take_step(state, next(batches), rate)
+            meter.add(metrics)
 
-            optimizer.zero_grad(set_to_none=True)
-            loss_of = partial(learner.losses, ratio=x_hat.ratio)
-            metrics = backward_in_chunks(
-                learner, log_mel, loss_of, settings.chunk_segments, settings.recompute_chunks
-            )
-            average_gradients(learner)
-            norm = nn.utils.clip_grad_norm_(learner.parameters(), settings.clip_gradient_norm or math.inf)
-            if not math.isfinite(norm):
-                raise NotFiniteError(
-                    f"gradient norm {float(norm)}, loss {float(metrics['loss'])} at step {step} (seed "
-                    f"{settings.seed}, rank {rank}, batch seed {seed}): try a lower learning_rate, more "
-                    "warmup_steps, a clip_gradient_norm of about 5, or precision=float32, and --resume "
-                    "from the last checkpoint"
-                )
-            rate = learning_rate(settings, step, progress)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
-            if average is not None:
-                average.update_parameters(learner)
-            step += 1
-
-            meter.add(metrics, len(log_mel))
-            due = (
-                step % settings.checkpoint_every == 0
+            checkpoint_due = (
+                state.step % settings.checkpoint_every == 0
                 or elapsed_s > saved_s + 60 * settings.checkpoint_minutes
             )
             # With every checkpoint, too, so that a resumed run logs means over the same steps.
-            if step % settings.log_every == 0 or due:
-                meter.tell(step, {"learning_rate": rate, "gradient_norm": float(norm)})
-            if settings.validate_every and step % settings.validate_every == 0:
+            if state.step % settings.log_every == 0 or checkpoint_due:
+                meter.tell(state.step, {"learning_rate": rate, "gradient_norm": norm})
+            if settings.validate_every and state.step % settings.validate_every == 0:
                 with meter.paused():
-                    meter.tell_validation(step, validate(judged, views, source, settings, device))
-            if due:
+                    meter.tell_validation(state.step, validate(state, source))
+            if checkpoint_due:
                 saved_s = elapsed_s  # agreed, so that all processes find the same step due
-                if rank == 0:
-                    with meter.paused():
-                        save_checkpoint(folder, run_state(step, meter.elapsed_s, learner, optimizer, average))
-        if rank == 0:
-            save_checkpoint(folder, run_state(step, elapsed_s, learner, optimizer, average))
+                with meter.paused():
+                    save(state, folder, meter.elapsed_s)
+        save(state, folder, elapsed_s)
         ended = f"stopped by signal {int(stopped_by)}, --resume goes on" if stopped_by else "done"
-        meter.say(f"step {step}: {ended}; checkpoint in {folder}")
+        meter.say(f"step {state.step}: {ended}; checkpoint in {folder}")
     return 128 + int(stopped_by) if stopped_by else 0
 
 
-def run_state(step: int, elapsed_s: float, learner: Learner, optimizer: Any, average: Any) -> dict[str, Any]:
-    """All that a resumed run needs; randomness is a function of seed, step and rank."""
-    return {
-        "step": step,
-        "elapsed_s": elapsed_s,
-        "learner": learner.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "average": None if average is None else average.state_dict(),
-    }
+def take_step(
+    state: RunState, segments: tuple[Tensor, Tensor], rate: float
+) -> tuple[dict[str, Tensor], float]:
+    """One step of the optimizer.
 
+    Args:
+        state: of the run; changed in place.
+        segments: x and x' of this process, int16 ``(clips, samples)`` each.
+        rate: learning rate.
 
-def restore(folder: Path, learner: Learner, optimizer: Any, average: Any) -> tuple[int, float]:
-    """Load a checkpoint into what is trained; returns its step and the seconds spent until then.
+    Returns:
+        The losses and metrics of the batch, and the norm of its gradient before clipping.
 
     Raises:
-        ValueError: it is of other settings.
+        NotFiniteError: the gradient is infinite or not a number; no parameter has changed.
     """
-    state = load_checkpoint(folder)
-    try:
-        learner.load_state_dict(state["learner"])
-        optimizer.load_state_dict(state["optimizer"])
-        if average is not None:
-            average.load_state_dict(state["average"])
-    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+    settings, learner, device = state.settings, state.learner, state.device
+    seed = step_seed(settings.seed, state.step, process_rank())
+    torch.manual_seed(seed)  # of stochastic depth and of the order of chunks
+    anchor, positive = (x.to(device, non_blocking=True) for x in segments)
+    x_hat = draw_x_hat(len(anchor), settings, seed, device)
+    log_mel = state.views(anchor, positive, x_hat)
+
+    state.optimizer.zero_grad(set_to_none=True)
+    loss_of = partial(learner.losses, x_hat=x_hat)
+    metrics = backward_in_chunks(
+        learner, log_mel, loss_of, settings.chunk_segments, settings.recompute_chunks
+    )
+    average_gradients(learner)
+    norm = float(nn.utils.clip_grad_norm_(learner.parameters(), settings.clip_gradient_norm or math.inf))
+    if not math.isfinite(norm):
+        raise NotFiniteError(
+            f"gradient norm {norm}, loss {float(metrics['loss'])} at step {state.step} (seed "
+            f"{settings.seed}, rank {process_rank()}, batch seed {seed}): try a lower learning_rate, more "
+            "warmup_steps, a clip_gradient_norm of about 5, or precision=float32, and --resume "
+            "from the last checkpoint"
+        )
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    state.optimizer.step()
+    if state.average is not None:
+        state.average.update_parameters(learner)
+    state.step += 1
+    return metrics, norm
+
+
+def clips_of_process(batch_size: int) -> int:
+    """Clips of each process in a batch of all processes.
+
+    Raises:
+        ValueError: the processes would have fewer than 2 clips each, or not the same number.
+    """
+    clips, left_over = divmod(batch_size, process_count())
+    if left_over or clips < 2:
         raise ValueError(
-            f"{folder / CHECKPOINT} does not fit the settings ({error}): resume with the settings of "
-            f"{folder / CONFIG}, or start a new run"
-        ) from error
-    return state["step"], state["elapsed_s"]
+            f"batch_size={batch_size} over {process_count()} processes: expected at least 2 clips each, "
+            "and the same number"
+        )
+    return clips
+
+
+def save(state: RunState, folder: Path, elapsed_s: float) -> None:
+    """Write the run's checkpoint; rank 0 writes, the others have the same state."""
+    if process_rank() == 0:
+        save_checkpoint(folder, state.checkpoint(elapsed_s))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -255,10 +248,10 @@ def run(args: argparse.Namespace) -> int:
         join_processes(settings.device)
         if process_rank() == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            config = yaml.safe_dump(settings.to_dict(), sort_keys=False)
-            write_atomically(folder / CONFIG, config.encode())
-            corpus = {"location": location, "summary": source.summary()}
-            write_atomically(folder / CORPUS, json.dumps(corpus, indent=1).encode())
+            with replacing(folder / CONFIG) as file:
+                yaml.safe_dump(settings.to_dict(), file, sort_keys=False)
+            with replacing(folder / CORPUS) as file:
+                json.dump({"location": location, "summary": source.summary()}, file, indent=1)
             note_origin(folder, settings, resume)
         return train(settings, source, folder, resume)
     finally:

@@ -7,24 +7,22 @@ import torch.distributed as dist
 
 from pretrain.corpus.source import SegmentSource
 from pretrain.distributed import process_count, process_rank
-from pretrain.learner import Learner
 from pretrain.randomness import step_seed
-from pretrain.settings import Settings
-from pretrain.views import Views, draw_x_hat
+from pretrain.run_state import RunState
+from pretrain.x_hat import draw_x_hat
 
 ROWS_AT_ONCE = 128
 VALIDATION = 0x76616C  # sets the seeds of validation apart from those of training
 
 
 @torch.no_grad()
-def validate(
-    learner: Learner, views: Views, source: SegmentSource, settings: Settings, device: torch.device
-) -> dict[str, float]:
+def validate(state: RunState, source: SegmentSource) -> dict[str, float]:
     """Mean losses and metrics over the corpus's held-out clips, weighted by clips; empty without any.
 
     The same segments and x-hat every time. Batches are dealt out to the processes; negatives come
     from the clip's own batch.
     """
+    learner, settings = state.validated, state.settings
     training = learner.training
     learner.eval()
     sums: dict[str, float] = {}
@@ -37,12 +35,12 @@ def validate(
     for number, (anchor, positive) in enumerate(batches):
         if number % process_count() != process_rank() or len(anchor) < 2:
             continue
-        anchor, positive = anchor.to(device), positive.to(device)
+        anchor, positive = anchor.to(state.device), positive.to(state.device)
         seed = step_seed(settings.seed, number, VALIDATION)
-        x_hat = draw_x_hat(len(anchor), settings, seed, device)
-        log_mel = views(anchor, positive, *x_hat)
+        x_hat = draw_x_hat(len(anchor), settings, seed, state.device)
+        log_mel = state.views(anchor, positive, x_hat)
         h = torch.cat([learner(rows) for rows in log_mel.split(ROWS_AT_ONCE)])
-        _, metrics = learner.losses(h, x_hat.ratio, gather=False)
+        _, metrics = learner.losses(h, x_hat, gather=False)
         clips += len(anchor)
         for name, value in metrics.items():
             sums[name] = sums.get(name, 0.0) + float(value) * len(anchor)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import numpy as np
 import soxr
 import torch
@@ -11,45 +9,10 @@ from torch import Tensor, nn
 
 from hear_msss.config import ModelConfig
 from hear_msss.frontend import FrontEnd, warp_frequency
-
-if TYPE_CHECKING:
-    from pretrain.settings import Settings
+from pretrain.settings import PITCH_SHIFTS
+from pretrain.x_hat import FILTER_KNOTS_HZ, XHat
 
 INT16_SCALE = 1 / 32768
-PITCH_SHIFTS = ("warp", "waveform")
-FILTER = 0x66696C74  # sets the filters' seeds apart from the ratios'
-MIX = 0x6D6978  # and those of the shares
-FILTER_KNOTS_HZ = (62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
-
-
-def draw_ratio(batch: int, low: float, high: float, seed: int) -> Tensor:
-    """Frequency ratios of x-hat to x, ``(batch,)``, uniform in ``[low, high]``, a function of the seed."""
-    uniform = torch.rand(batch, generator=torch.Generator().manual_seed(seed))
-    return low + (high - low) * uniform
-
-
-def draw_filter(batch: int, deviation_db: float, seed: int) -> Tensor:
-    """Gains of random filters at ``FILTER_KNOTS_HZ``, ``(batch, knots)``, normal, a function of the seed."""
-    generator = torch.Generator().manual_seed(seed ^ FILTER)
-    return deviation_db * torch.randn(batch, len(FILTER_KNOTS_HZ), generator=generator)
-
-
-class XHat(NamedTuple):
-    """What makes x-hat of a batch, in the order ``Views`` takes it; None where a run has no such thing."""
-
-    ratio: Tensor | None = None
-    gain_db: Tensor | None = None
-    share: Tensor | None = None
-
-
-def draw_x_hat(batch: int, settings: Settings, seed: int, device: torch.device) -> XHat:
-    """Ratios, gains and shares as the settings say, a function of the seed."""
-    if not settings.shifts_pitch:
-        return XHat()
-    ratio = draw_ratio(batch, settings.ratio_min, settings.ratio_max, seed).to(device)
-    gain_db = draw_filter(batch, settings.filter_db, seed).to(device) if settings.filter_db else None
-    share = draw_ratio(batch, 0, settings.mix_share, seed ^ MIX).to(device) if settings.mix_share else None
-    return XHat(ratio, gain_db, share)
 
 
 def filter_curves(frequencies_hz: Tensor) -> Tensor:
@@ -129,52 +92,58 @@ class Views(nn.Module):
         self.register_buffer("curves", filter_curves(frequencies_hz), persistent=False)
 
     @torch.no_grad()
-    def forward(
-        self,
-        anchor: Tensor,
-        positive: Tensor,
-        ratio: Tensor | None = None,
-        gain_db: Tensor | None = None,
-        share: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, anchor: Tensor, positive: Tensor, x_hat: XHat | None = None) -> Tensor:
         """Log-mels of all views, one after the other.
 
         Args:
             anchor: x, ``(batch, samples)``, int16, 16 kHz.
             positive: x', the same shape.
-            ratio: ``(batch,)``, frequency ratio of x-hat to x; without it there is no x-hat.
-            gain_db: ``(batch, knots)``, of a filter on x-hat, as ``draw_filter`` makes; else there is none.
-            share: ``(batch,)``, of the next clip's x-hat in each x-hat's power, before the filter.
+            x_hat: what makes x-hat of x; without it there is no x-hat.
 
         Returns:
             ``(2 * batch, n_mels, frames)`` of x, x', or ``(3 * batch, n_mels, frames)`` of x, x', x-hat.
+
+        Raises:
+            ValueError: segments or an x-hat of another shape or type.
         """
         if anchor.dtype != torch.int16 or anchor.dim() != 2 or anchor.shape != positive.shape:
             raise ValueError(
                 f"anchor {anchor.dtype} {tuple(anchor.shape)} and positive {positive.dtype} "
                 f"{tuple(positive.shape)}: expected int16 (batch, samples) twice"
             )
-        gains = (len(anchor), len(FILTER_KNOTS_HZ))
-        if gain_db is not None and (ratio is None or gain_db.shape != gains):
-            raise ValueError(
-                f"gain_db {tuple(gain_db.shape)}{' without a ratio' if ratio is None else ''}: expected "
-                f"{gains} and a ratio, since it is x-hat that is filtered"
-            )
-        if share is not None and (ratio is None or share.shape != (len(anchor),)):
-            raise ValueError(
-                f"share {tuple(share.shape)}{' without a ratio' if ratio is None else ''}: expected "
-                f"{(len(anchor),)} and a ratio, since it is x-hat that others are mixed with"
-            )
-        waveform = torch.cat([anchor, positive]).float() * INT16_SCALE
-        if ratio is not None and self.pitch_shift == "waveform":
-            shifted = [shift_pitch_of_waveform(x, float(a)) for x, a in zip(waveform, ratio, strict=False)]
-            power = self.front_end.power(torch.cat([waveform, torch.stack(shifted)]))
-        else:
-            power = self.front_end.power(waveform)
-            if ratio is not None:
-                power = torch.cat([power, warp_frequency(power[: len(anchor)], ratio)])
-        if share is not None:
-            power[2 * len(anchor) :] = mix_with_neighbor(power[2 * len(anchor) :], share)
-        if gain_db is not None:
-            power[2 * len(anchor) :] *= (10 ** (gain_db @ self.curves / 10))[..., None]
+        waveform = torch.cat([anchor, positive]).to(self.curves.dtype) * INT16_SCALE
+        power = self.front_end.power(waveform)
+        if x_hat is not None:
+            check_x_hat(x_hat, len(anchor))
+            power = torch.cat([power, self.power_of_x_hat(waveform, power, x_hat)])
         return self.front_end.log_mel(power)
+
+    def power_of_x_hat(self, waveform: Tensor, power: Tensor, x_hat: XHat) -> Tensor:
+        """Power spectra of x-hat, ``(batch, bins, frames)``: first the pitch, then background, then filter.
+
+        Args:
+            waveform: samples whose first ``batch`` rows are x, ``(rows, samples)``.
+            power: their power spectra, ``(rows, bins, frames)``.
+            x_hat: what makes x-hat.
+        """
+        if self.pitch_shift == "waveform":
+            shifted = [
+                shift_pitch_of_waveform(x, float(a)) for x, a in zip(waveform, x_hat.ratio, strict=False)
+            ]
+            changed = self.front_end.power(torch.stack(shifted))
+        else:
+            changed = warp_frequency(power[: len(x_hat.ratio)], x_hat.ratio)
+        if x_hat.share is not None:
+            changed = mix_with_neighbor(changed, x_hat.share)
+        if x_hat.gain_db is not None:
+            changed = changed * (10 ** (x_hat.gain_db @ self.curves / 10))[..., None]
+        return changed
+
+
+def check_x_hat(x_hat: XHat, batch: int) -> None:
+    """Raises ValueError where what makes x-hat is not of the batch's size."""
+    wanted = {"ratio": (batch,), "gain_db": (batch, len(FILTER_KNOTS_HZ)), "share": (batch,)}
+    for name, shape in wanted.items():
+        value = getattr(x_hat, name)
+        if value is not None and value.shape != shape:
+            raise ValueError(f"{name} of x-hat {tuple(value.shape)}: expected {shape}")

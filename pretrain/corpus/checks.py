@@ -15,9 +15,10 @@ from pathlib import Path
 import soundfile
 from joblib import Parallel, delayed
 
+from pretrain.atomic import PART, replacing
 from pretrain.corpus.audio import ClipSettings
 from pretrain.corpus.find import SourceFile
-from pretrain.corpus.store import BYTES_PER_SAMPLE, replacing
+from pretrain.corpus.store import BYTES_PER_SAMPLE
 
 SPARE_BYTES = 64 << 20
 
@@ -44,7 +45,7 @@ def check_settings(folder: Path, settings: ClipSettings) -> None:
                 "give the same options or another --out"
             )
         return
-    if any(entry.name not in (".lock", path.name + ".new") for entry in folder.iterdir()):
+    if any(entry.name not in (".lock", path.name + PART) for entry in folder.iterdir()):
         raise ValueError(f"{folder}: there are other files in it; give a new or an empty folder")
     with replacing(path) as out:
         json.dump(asdict(settings), out)

@@ -14,13 +14,13 @@ from torch import Tensor
 from pretrain.corpus.sampling import (
     HELD_OUT,
     SEGMENT,
+    VALIDATION_FRACTION,
     Permuted,
     Weighted,
     fill_segment,
     segment_places,
     source_weights,
 )
-from pretrain.corpus.source import VALIDATION_FRACTION
 from pretrain.corpus.store import AUDIO, read_corpus
 
 HOLD_OUT_FROM_FILES = 10  # with so many, one is held out even if none falls below the fraction

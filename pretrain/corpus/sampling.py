@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+VALIDATION_FRACTION = 0.02  # of the files: enough for a steady figure, little lost to training
 EPOCH, STEP, SEGMENT, HELD_OUT = range(4)  # keep the streams of random numbers apart
 
 

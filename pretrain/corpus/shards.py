@@ -22,8 +22,14 @@ from webdataset.tariterators import tarfile_samples
 
 from pretrain.corpus.audio import ClipSettings, read_segment
 from pretrain.corpus.find import is_sound
-from pretrain.corpus.sampling import EPOCH, HELD_OUT, SEGMENT, fill_segment, segment_places
-from pretrain.corpus.source import VALIDATION_FRACTION
+from pretrain.corpus.sampling import (
+    EPOCH,
+    HELD_OUT,
+    SEGMENT,
+    VALIDATION_FRACTION,
+    fill_segment,
+    segment_places,
+)
 from pretrain.corpus.store import file_hash
 
 MAX_VALIDATION_CLIPS = 512  # more would mean to stream far into the corpus, at each validation

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from torch import Tensor
-
-VALIDATION_FRACTION = 0.02  # of the files: enough for a steady figure, little lost to training
 
 
 class SegmentSource(Protocol):
@@ -55,37 +52,3 @@ class SegmentSource(Protocol):
     def summary(self) -> dict[str, Any]:
         """Hours, clips, sources and a hash of the content, for the run folder and the weights."""
         ...
-
-
-def open_source(
-    location: str | Path,
-    weights: Mapping[str, float] | None = None,
-    validation_fraction: float = VALIDATION_FRACTION,
-) -> SegmentSource:
-    """Open a corpus for training.
-
-    Args:
-        location: a folder made by ``python -m pretrain pack``, or WebDataset shards: a tar file, a
-            folder of them, or a path or URL pattern such as ``https://host/clips-{000000..000099}.tar``.
-        weights: how often each source is drawn, for every source of a packed corpus. Without it,
-            each epoch is a permutation of all clips.
-        validation_fraction: of the files, chosen by hash of their name, that training never sees.
-
-    Raises:
-        FileNotFoundError, ValueError: no corpus there, or weights that do not fit it.
-    """
-    if is_packed(location):
-        from pretrain.corpus.packed import PackedSource
-
-        return PackedSource(location, weights, validation_fraction)
-    if weights is not None:
-        raise ValueError(f"{location}: weights per source need a packed corpus; shards have no sources")
-    from pretrain.corpus.shards import ShardSource
-
-    return ShardSource(location, validation_fraction)
-
-
-def is_packed(location: str | Path) -> bool:
-    """Whether a location is a packed corpus (or should become one) rather than shards."""
-    folder = Path(location).expanduser()
-    return folder.is_dir() and not any(".tar" in path.suffixes for path in folder.iterdir())

@@ -18,8 +18,6 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +25,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pretrain.atomic import replacing
 from pretrain.corpus.audio import ClipSettings
 
 FORMAT_VERSION = 1
@@ -45,17 +44,6 @@ INDEX = np.dtype(
         ("rms", "<f4"),
     ]
 )
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[str]]:
-    """Write a text file beside ``path`` and rename it when complete."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out:
-        yield out
-        out.flush()
-        os.fsync(out.fileno())
-    beside.replace(path)
 
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:
@@ -207,12 +195,8 @@ def finish(folder: Path, entries: list[dict[str, Any]], settings: ClipSettings) 
         "samples": int(index["length"].sum()),
         "hash": content.hexdigest(),
     }
-    beside = folder / (INDEX_FILE + ".new")
-    with beside.open("wb") as out:
+    with replacing(folder / INDEX_FILE, "wb") as out:
         np.save(out, index)
-        out.flush()
-        os.fsync(out.fileno())
-    beside.replace(folder / INDEX_FILE)
     with replacing(folder / CORPUS) as text:
         json.dump(corpus, text, indent=1)
         text.write("\n")

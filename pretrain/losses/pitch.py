@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pretrain.settings import PITCH_TARGETS
+
 SEMITONES_PER_OCTAVE = 12.0
-TARGETS = ("semitones", "log2", "ratio")
 
 
 def pitch_target(ratio: Tensor, target: str = "semitones") -> Tensor:
@@ -26,7 +27,7 @@ def pitch_target(ratio: Tensor, target: str = "semitones") -> Tensor:
         return torch.log2(ratio)
     if target == "ratio":
         return ratio
-    raise ValueError(f"pitch_target={target!r}: expected one of {', '.join(TARGETS)}")
+    raise ValueError(f"pitch_target={target!r}: expected one of {', '.join(PITCH_TARGETS)}")
 
 
 def pitch_loss(pitch: Tensor, shifted_pitch: Tensor, shift: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from hear_msss.encoder import Encoder
 from pretrain.chunked import backward_in_chunks
 from pretrain.learner import Learner
 from pretrain.settings import Settings
+from pretrain.x_hat import XHat
 
 
 def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -28,20 +29,20 @@ def learner() -> Learner:
 
 
 @pytest.fixture(scope="module")
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
+def batch() -> tuple[torch.Tensor, XHat]:
     generator = torch.Generator().manual_seed(1)
     log_mel = torch.randn(12, 64, 96, generator=generator, dtype=torch.float64) * 4 - 4
-    return log_mel, torch.tensor([0.8, 0.9, 1.1, 1.2], dtype=torch.float64)
+    return log_mel, XHat(torch.tensor([0.8, 0.9, 1.1, 1.2], dtype=torch.float64))
 
 
 @pytest.mark.parametrize("chunk, recompute", [(12, True), (5, True), (4, False)])
 def test_gradient_equals_that_of_the_whole_batch(learner, batch, chunk, recompute):
-    log_mel, ratio = batch
+    log_mel, x_hat = batch
     learner.eval()
-    loss, _ = learner.losses(learner(log_mel), ratio)
+    loss, _ = learner.losses(learner(log_mel), x_hat)
     loss.backward()
     expected = gradients(learner)
-    metrics = backward_in_chunks(learner, log_mel, lambda h: learner.losses(h, ratio), chunk, recompute)
+    metrics = backward_in_chunks(learner, log_mel, lambda h: learner.losses(h, x_hat), chunk, recompute)
     found = gradients(learner)
     assert metrics["loss"].item() == pytest.approx(loss.item(), rel=1e-12)
     assert found.keys() == expected.keys()

@@ -14,10 +14,10 @@ import soundfile
 import torch
 
 from pretrain.corpus.find import source_files
+from pretrain.corpus.open import open_source
 from pretrain.corpus.pack import pack
 from pretrain.corpus.packed import PackedSource, held_out
 from pretrain.corpus.sampling import Permuted, segment_places
-from pretrain.corpus.source import open_source
 
 SEGMENT = 1000  # samples; clips are 8000 to 32000
 SOURCES = {"big": 60, "middle": 30, "small": 4}

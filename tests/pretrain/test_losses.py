@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from hear_msss.config import ModelConfig
 from pretrain.heads import Representations
 from pretrain.losses import (
     BilinearSimilarity,
@@ -18,6 +19,8 @@ from pretrain.losses import (
     pitch_loss,
     pitch_target,
 )
+from pretrain.settings import Settings
+from pretrain.x_hat import XHat
 
 SIZES = [(2, 1, 3), (3, 3, 4), (5, 4, 2)]  # batch, frames, d
 
@@ -174,6 +177,12 @@ def test_clip_accuracy_counts_a_tie_as_a_miss():
     assert clip_accuracy(torch.eye(4).roll(1, 0), positive).item() == 0
 
 
+def total_loss(dim: int, similarity: str = "bilinear", **values) -> MultipleSamplingLoss:
+    """In float64, for representations of ``dim`` numbers."""
+    values |= {"steps": 1, "similarity": similarity, "model": ModelConfig(embedding_dim=dim)}
+    return MultipleSamplingLoss(Settings(**values)).double()
+
+
 def representations(batch: int, frames: int, dim: int) -> list[Representations]:
     return [
         Representations(
@@ -190,8 +199,8 @@ def representations(batch: int, frames: int, dim: int) -> list[Representations]:
 def test_total(kind, alpha, beta, gamma):
     x, positive, shifted = views = representations(4, 3, 5)
     ratio = torch.tensor([0.8, 0.9, 1.1, 1.2], dtype=torch.float64)
-    total = MultipleSamplingLoss(5, kind, alpha=alpha, beta=beta, gamma=gamma, frame_neighbors=1).double()
-    loss, parts = total(views, ratio)
+    total = total_loss(5, kind, alpha=alpha, beta=beta, gamma=gamma, frame_neighbors=1)
+    loss, parts = total(views, XHat(ratio))
     expected = slow_clip(total.clip_similarity, x.clip, positive.clip)
     # Equation 5: the mean over the three views.
     expected += alpha * sum(slow_frame(total.frame_similarity, view.frame, 1) for view in views) / 3
@@ -203,17 +212,17 @@ def test_total(kind, alpha, beta, gamma):
 
 def test_cola_needs_no_shifted_view_and_the_pitch_loss_does():
     views = representations(3, 3, 4)[:2]
-    MultipleSamplingLoss(4, alpha=0, beta=0).double()(views)
+    total_loss(4, alpha=0, beta=0)(views)
     with pytest.raises(ValueError, match="x-hat"):
-        MultipleSamplingLoss(4, alpha=0, beta=1).double()(views)
+        total_loss(4, alpha=0, beta=1)(views)
 
 
 @pytest.mark.parametrize("kind", ["bilinear", "cosine"])
 def test_gradients(kind):
     ratio = torch.tensor([0.8, 0.95, 1.2], dtype=torch.float64)
-    total = MultipleSamplingLoss(
+    total = total_loss(
         3, kind, alpha=0.7, beta=0.3, gamma=0.2, frame_neighbors=1, cross_view_other_segments=True
-    ).double()
+    )
     weights = [parameter.detach().clone().requires_grad_() for parameter in total.parameters()]
     names = [name for name, _ in total.named_parameters()]
     views = representations(3, 3, 3)
@@ -222,7 +231,7 @@ def test_gradients(kind):
     def loss(*inputs):
         parts, given = inputs[:9], dict(zip(names, inputs[9:], strict=True))
         rebuilt = [Representations(*parts[i : i + 3]) for i in (0, 3, 6)]
-        return torch.func.functional_call(total, given, (rebuilt, ratio))[0]
+        return torch.func.functional_call(total, given, (rebuilt, XHat(ratio)))[0]
 
     assert torch.autograd.gradcheck(loss, (*tensors, *weights))
 
@@ -235,7 +244,7 @@ def test_gradients(kind):
         (lambda: pitch_loss(random(3, 2), random(3, 3), random(3)), "batch, frames"),
         (lambda: cross_view_loss(CosineSimilarity(), random(3, 2, 4), random(3, 3, 4)), "batch, frames, d"),
         (lambda: CosineSimilarity(0), "temperature"),
-        (lambda: MultipleSamplingLoss(3, "euclidean"), "bilinear"),
+        (lambda: total_loss(3, "euclidean"), "bilinear"),
     ],
 )
 def test_wrong_input_is_named(call, message):

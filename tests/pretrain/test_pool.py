@@ -157,7 +157,7 @@ def test_without_debians_tools_the_error_says_so(tmp_path, monkeypatch, capsys):
 
 
 def test_weights_name_packages_of_the_pool():
-    for config in sorted(CONFIGS.glob("pool_weights*.yaml")):
+    for config in sorted(CONFIGS.glob("corpus/*.yaml")):
         weights = yaml.safe_load(config.read_text())["corpus_weights"]
         known = {*pool.PACKAGES, "berklee", "body_percussion", "gs_epianos", "kerstin", "picovoice"}
         assert set(weights) <= known | {"salamander", "soundfx", "splendid_piano"}

@@ -8,13 +8,16 @@ import yaml
 
 from hear_msss.config import ModelConfig
 from pretrain.budget import Budget
+from pretrain.layers import layered, parse_assignment, read_config, shipped_configs
 from pretrain.optimization import learning_rate, make_average, make_optimizer
-from pretrain.settings import Settings, layered, parse_assignment, read_config, shipped_configs
+from pretrain.settings import Settings
 
 
 def test_shipped_configs():
     table = {"cola", "clip_frame", "clip_pitch", "full", "full_cosine"}
-    assert {"paper", "cpu", "cross_view", "filtered", "background"} | table <= set(shipped_configs())
+    folders = {"paper": "base", "cpu": "base", **dict.fromkeys(table, "paper"), "cross_view": "recipes"}
+    assert folders.items() <= shipped_configs().items()
+    assert {"filtered", "background"} <= set(shipped_configs())
 
 
 def test_paper_is_the_recipe_of_section_3_2():
@@ -84,7 +87,7 @@ def test_wrong_settings_are_named(assignment, message):
 
 
 def test_wrong_layers_are_named(tmp_path):
-    with pytest.raises(ValueError, match="one of background, clip_frame"):
+    with pytest.raises(ValueError, match="one of cpu, paper, pool_weights"):
         read_config("colla")
     with pytest.raises(ValueError, match="key=value"):
         parse_assignment("steps")

@@ -18,8 +18,8 @@ import torch
 from webdataset import TarWriter
 
 from pretrain.corpus.audio import read_segment
+from pretrain.corpus.open import open_source
 from pretrain.corpus.shards import ShardSource, expand
-from pretrain.corpus.source import open_source
 
 SEGMENT = 1000
 SHARDS, CLIPS_OF_SHARD = 6, 10

@@ -8,15 +8,9 @@ import torch
 
 from hear_msss.config import ModelConfig
 from hear_msss.frontend import FrontEnd
-from pretrain.settings import layered, read_config
-from pretrain.views import (
-    FILTER_KNOTS_HZ,
-    Views,
-    draw_filter,
-    draw_ratio,
-    draw_x_hat,
-    shift_pitch_of_waveform,
-)
+from pretrain.layers import layered, read_config
+from pretrain.views import Views, shift_pitch_of_waveform
+from pretrain.x_hat import FILTER_KNOTS_HZ, XHat, draw_filter, draw_uniform, draw_x_hat
 
 CONFIG = ModelConfig()
 SAMPLES = CONFIG.segment_samples
@@ -58,7 +52,7 @@ def test_a_tone_lands_at_its_frequency_times_the_ratio(pitch_shift):
     inside = (frequencies * ratios > 85) & (frequencies * ratios < 7500)  # a whole band is in range
     frequencies, ratios = frequencies[inside], ratios[inside]
     anchor = torch.stack([tone(f) for f in frequencies])
-    log_mel = views(anchor, anchor, torch.from_numpy(ratios).float())
+    log_mel = views(anchor, anchor, XHat(torch.from_numpy(ratios).float()))
     assert log_mel.shape == (3 * len(anchor), 64, 96)
     for row, (frequency, ratio) in enumerate(zip(frequencies, ratios, strict=True)):
         plain, shifted = loudest_band(log_mel[row]), loudest_band(log_mel[2 * len(anchor) + row])
@@ -68,7 +62,7 @@ def test_a_tone_lands_at_its_frequency_times_the_ratio(pitch_shift):
 
 def test_ratio_one_is_the_identity():
     anchor = torch.stack([tone(440), torch.randint(-9000, 9000, (SAMPLES,), dtype=torch.int16)])
-    x, positive, shifted = Views(CONFIG)(anchor, anchor.flip(0), torch.ones(2)).chunk(3)
+    x, positive, shifted = Views(CONFIG)(anchor, anchor.flip(0), XHat(torch.ones(2))).chunk(3)
     assert torch.equal(shifted, x)
     assert torch.equal(positive, x.flip(0))
 
@@ -83,18 +77,18 @@ def test_views_are_those_of_the_front_end_on_samples_in_unit_range():
 def test_each_segment_has_its_own_ratio():
     anchor = tone(1000).repeat(3, 1)
     ratio = torch.tensor([0.8, 1.0, 1.2])
-    shifted = Views(CONFIG)(anchor, anchor, ratio)[6:]
+    shifted = Views(CONFIG)(anchor, anchor, XHat(ratio))[6:]
     expected = [float(band_of(1000 * r)) for r in ratio.tolist()]
     assert [loudest_band(row) for row in shifted] == pytest.approx(expected, abs=0.5)
 
 
 def test_ratios_are_uniform_in_range_and_a_function_of_the_seed():
-    ratio = draw_ratio(20_000, 0.8, 1.2, seed=5)
+    ratio = draw_uniform(20_000, 0.8, 1.2, seed=5)
     assert 0.8 <= ratio.min() < 0.801 and 1.199 < ratio.max() <= 1.2
     quartiles = np.quantile(ratio.numpy(), [0.25, 0.5, 0.75])
     assert quartiles == pytest.approx([0.9, 1.0, 1.1], abs=0.01)
-    assert torch.equal(ratio, draw_ratio(20_000, 0.8, 1.2, seed=5))
-    assert not torch.equal(ratio, draw_ratio(20_000, 0.8, 1.2, seed=6))
+    assert torch.equal(ratio, draw_uniform(20_000, 0.8, 1.2, seed=5))
+    assert not torch.equal(ratio, draw_uniform(20_000, 0.8, 1.2, seed=6))
 
 
 @pytest.mark.parametrize("pitch_shift", ["warp", "waveform"])
@@ -105,7 +99,7 @@ def test_tones_of_the_filtered_view_have_the_gain_of_their_frequency(pitch_shift
     gain_db = draw_filter(len(anchor), 6.0, seed=3)
     ratio = torch.ones(len(anchor))
     views = Views(CONFIG, pitch_shift)
-    plain, filtered = views(anchor, anchor, ratio), views(anchor, anchor, ratio, gain_db)
+    plain, filtered = (views(anchor, anchor, XHat(ratio, gain)) for gain in (None, gain_db))
     assert torch.equal(filtered[:12], plain[:12])
     for row, frequency in enumerate(frequencies):
         expected = np.interp(np.log2(frequency), np.log2(FILTER_KNOTS_HZ), gain_db[row].numpy())
@@ -119,7 +113,9 @@ def test_a_filter_acts_after_the_shift():
     anchor, ratio = tone(1000)[None], torch.tensor([1.2])
     gain_db = torch.zeros(1, len(FILTER_KNOTS_HZ))
     gain_db[0, FILTER_KNOTS_HZ.index(2000.0)] = 20.0
-    plain, filtered = (Views(CONFIG)(anchor, anchor, ratio, gain)[2].mean(-1) for gain in (None, gain_db))
+    plain, filtered = (
+        Views(CONFIG)(anchor, anchor, XHat(ratio, gain))[2].mean(-1) for gain in (None, gain_db)
+    )
     change = float(filtered.max() - plain.max()) * 10 / np.log(10)
     assert change == pytest.approx(20 * np.log2(1.2), abs=0.5)
 
@@ -139,7 +135,7 @@ def test_the_next_clip_has_its_share_of_the_power(pitch_shift):
     tones = [tone(500), tone(2000) // 8, torch.zeros(SAMPLES, dtype=torch.int16), tone(4000)]
     anchor, ratio, share = torch.stack(tones), torch.ones(4), torch.tensor([0.1, 0.4, 0.3, 0.4])
     views = Views(CONFIG, pitch_shift)
-    plain, mixed = views(anchor, anchor, ratio), views(anchor, anchor, ratio, share=share)
+    plain, mixed = (views(anchor, anchor, XHat(ratio, share=s)) for s in (None, share))
     assert torch.equal(mixed[:8], plain[:8])
     power, before = ((rows[8:].double().exp() - CONFIG.log_offset).mean(-1) for rows in (mixed, plain))
 
@@ -161,7 +157,8 @@ def test_the_next_clip_has_its_share_of_the_power(pitch_shift):
 
 def test_shares_are_uniform_and_apart_from_the_ratios():
     settings = layered([read_config("cpu"), {"mix_share": 0.4, "ratio_min": 0.6, "ratio_max": 1.0}])
-    ratio, _, share = draw_x_hat(20_000, settings, 4, torch.device("cpu"))
+    drawn = draw_x_hat(20_000, settings, 4, torch.device("cpu"))
+    ratio, share = drawn.ratio, drawn.share
     assert np.quantile(share.numpy(), [0, 0.25, 0.5, 0.75, 1]) == pytest.approx(
         [0, 0.1, 0.2, 0.3, 0.4], abs=0.01
     )
@@ -171,7 +168,8 @@ def test_shares_are_uniform_and_apart_from_the_ratios():
 @pytest.mark.parametrize("config, moved, filtered", [("full", 0.4, 0), ("filtered", 0, 9)])
 def test_x_hat_is_made_as_the_config_says(config, moved, filtered):
     settings = layered([read_config("cpu"), read_config(config)])
-    ratio, gain_db, _ = draw_x_hat(20_000, settings, 4, torch.device("cpu"))
+    drawn = draw_x_hat(20_000, settings, 4, torch.device("cpu"))
+    ratio, gain_db = drawn.ratio, drawn.gain_db
     assert float(ratio.max() - ratio.min()) == pytest.approx(moved, abs=1e-3)
     assert float(ratio.mean()) == pytest.approx(1, abs=2e-3)
     if filtered:
@@ -182,7 +180,7 @@ def test_x_hat_is_made_as_the_config_says(config, moved, filtered):
 
 def test_cola_has_no_x_hat():
     settings = layered([read_config("cpu"), read_config("cola")])
-    assert draw_x_hat(4, settings, 4, torch.device("cpu")) == (None, None, None)
+    assert draw_x_hat(4, settings, 4, torch.device("cpu")) is None
 
 
 def test_waveform_shift_keeps_length_and_level():
@@ -208,16 +206,17 @@ def test_wrong_input_is_named(anchor, positive):
         Views(CONFIG, "resample")
 
 
-def test_gains_without_a_view_to_filter_are_refused():
-    anchor = tone(500).repeat(2, 1)
-    with pytest.raises(ValueError, match="gain_db"):
-        Views(CONFIG)(anchor, anchor, gain_db=draw_filter(2, 6.0, seed=0))
-    with pytest.raises(ValueError, match="gain_db"):
-        Views(CONFIG)(anchor, anchor, torch.ones(2), draw_filter(3, 6.0, seed=0))
-    with pytest.raises(ValueError, match="share"):
-        Views(CONFIG)(anchor, anchor, share=torch.zeros(2))
-    with pytest.raises(ValueError, match="share"):
-        Views(CONFIG)(anchor, anchor, torch.ones(2), share=torch.zeros(3))
+@pytest.mark.parametrize(
+    "x_hat, name",
+    [
+        (XHat(torch.ones(3)), "ratio"),
+        (XHat(torch.ones(2), gain_db=draw_filter(3, 6.0, seed=0)), "gain_db"),
+        (XHat(torch.ones(2), share=torch.zeros(3)), "share"),
+    ],
+)
+def test_what_does_not_fit_the_batch_is_named(x_hat, name):
+    with pytest.raises(ValueError, match=name):
+        Views(CONFIG)(*[tone(500).repeat(2, 1)] * 2, x_hat)
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -240,7 +239,7 @@ def test_warp_agrees_with_pitch_shifts_of_real_clips_in_the_time_domain(shared, 
         semitones = 12 * np.log2(ratio)
         shifted = librosa.effects.pitch_shift(waveform, sr=16000, n_steps=semitones, n_fft=512)
         anchor = torch.from_numpy(segment)[None]
-        x, _, hat = views(anchor, anchor, torch.tensor([ratio]))
+        x, _, hat = views(anchor, anchor, XHat(torch.tensor([ratio])))
         unshifted.append(x)
         warped.append(hat)
         by_librosa.append(front_end(torch.from_numpy(shifted)))

@@ -18,6 +18,7 @@ from pretrain.distributed import (
 )
 from pretrain.learner import Learner
 from pretrain.settings import Settings
+from pretrain.x_hat import XHat
 
 CLIPS = 6
 
@@ -43,8 +44,8 @@ def make_batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 def gradients(learner: Learner, rows: slice, chunk_segments: int) -> dict[str, torch.Tensor]:
     log_mel, ratio = make_batch()
-    mine, ratio = log_mel[:, rows].flatten(0, 1), ratio[rows]
-    backward_in_chunks(learner, mine, lambda h: learner.losses(h, ratio), chunk_segments)
+    mine, x_hat = log_mel[:, rows].flatten(0, 1), XHat(ratio[rows])
+    backward_in_chunks(learner, mine, lambda h: learner.losses(h, x_hat), chunk_segments)
     average_gradients(learner)
     return {name: p.grad for name, p in learner.named_parameters() if p.grad is not None}
 
