@@ -14,17 +14,17 @@ from eval_tasks.errors import UserError
 
 # verb: the module that does it, with add_arguments(parser) and run(args) -> exit status; what it does
 VERBS = {
-    "list": ("eval_tasks.list_tasks", "the 19 HEAR tasks, and which of them are here"),
-    "download": ("eval_tasks.download", "fetch published tasks, or unpack archives on disk"),
-    "prepare": ("eval_tasks.prepare", "make a task folder from raw data or from a CSV file"),
-    "resample": ("eval_tasks.resample", "add a sample rate to task folders"),
-    "check": ("eval_tasks.check", "find what would break a run, file by file"),
-    "run": ("eval_tasks.run", "embeddings and scores by the unmodified HEAR runners"),
-    "probe": ("eval_tasks.probe", "scores by the paper's own downstream protocol"),
-    "report": ("eval_tasks.report", "tables, plots and a page from finished runs"),
+    "list": ("eval_tasks.tasks.list", "the 19 HEAR tasks, and which of them are here"),
+    "download": ("eval_tasks.tasks.download", "fetch published tasks, or unpack archives on disk"),
+    "prepare": ("eval_tasks.adapters.prepare", "make a task folder from raw data or from a CSV file"),
+    "resample": ("eval_tasks.tasks.resample", "add a sample rate to task folders"),
+    "check": ("eval_tasks.tasks.check", "find what would break a run, file by file"),
+    "run": ("eval_tasks.runs.run", "embeddings and scores by the unmodified HEAR runners"),
+    "probe": ("eval_tasks.probe.probe", "scores by the paper's own downstream protocol"),
+    "report": ("eval_tasks.report.report", "tables, plots and a page from finished runs"),
     "paper": ("eval_tasks.report.paper", "the paper's Tables 1 and 2 from one's own runs"),
-    "submit": ("eval_tasks.submit", "what a leaderboard entry needs, in one folder"),
-    "demo": ("eval_tasks.demo", "validator, the mini tasks, one table of scores"),
+    "submit": ("eval_tasks.report.submit", "what a leaderboard entry needs, in one folder"),
+    "demo": ("eval_tasks.mini.demo", "validator, the mini tasks, one table of scores"),
 }
 
 # What the machine refuses: no space left, a quota, no permission, a read-only disk, a failed write.

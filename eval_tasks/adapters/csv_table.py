@@ -29,8 +29,8 @@ import soundfile
 
 from eval_tasks.adapters.hear_rules import SPLITS, split_by_percent, split_into_folds
 from eval_tasks.adapters.plan import Clip, Plan, cut_events, make_plan
-from eval_tasks.check_description import SCORES, labels_as_the_runner_reads
 from eval_tasks.errors import UserError
+from eval_tasks.tasks.check_description import SCORES, labels_as_the_runner_reads
 
 TIME_UNITS_MS = {"s": 1000.0, "ms": 1.0}
 SPLIT_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}

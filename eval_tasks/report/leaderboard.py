@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from eval_tasks.registry import HearTask, hear_tasks
-from eval_tasks.task_folder import TaskFolder
+from eval_tasks.tasks.registry import HearTask, hear_tasks
+from eval_tasks.tasks.task_folder import TaskFolder
 
 NAMED = ("Kuroyanagi hearline", "CREPE", "OpenL3", "wav2vec2", "CVSSP PANNS", "CP-JKU PaSST base")
 SIZE_TOLERANCE = 0.01  # a stand-in of a published task's name is told by its size

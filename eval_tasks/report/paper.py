@@ -15,9 +15,9 @@ from itertools import combinations
 from pathlib import Path
 
 from eval_tasks.errors import UserError
-from eval_tasks.registry import select_folders
 from eval_tasks.report.table import Scores, gather, pipe_table, score_text
-from eval_tasks.results import Score, find_models
+from eval_tasks.runs.results import Score, find_models
+from eval_tasks.tasks.registry import select_folders
 
 # Column of the paper: option that names the task, metric.
 COLUMNS = {

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from eval_tasks.report.table import LOW_IS_GOOD, METRICS, Scores
-from eval_tasks.results import unpickle
+from eval_tasks.runs.results import unpickle
 
 COLOURS = ("#5b8def", "#f28e2b", "#3fa776", "#d9537a", "#9a6fd0", "#2aa7b8", "#b58b35", "#8a8f98")
 INK = "#123456"  # stands for the page's text colour in SVG, black on white in PNG

@@ -9,8 +9,8 @@ from statistics import fmean
 import pandas as pd
 
 from eval_tasks.report.leaderboard import NAMED, leaderboard, published_task
-from eval_tasks.results import ModelFolder, Score, heareval_scores, probe_scores
-from eval_tasks.task_folder import TaskFolder
+from eval_tasks.runs.results import ModelFolder, Score, heareval_scores, probe_scores
+from eval_tasks.tasks.task_folder import TaskFolder
 
 METRICS = {
     "top1_acc": "accuracy",

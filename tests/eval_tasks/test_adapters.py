@@ -19,10 +19,10 @@ import soundfile
 
 from eval_tasks.__main__ import main
 from eval_tasks.adapters import dcase2016_task2, hear_rules, speech_commands
-from eval_tasks.check import check_tasks
+from eval_tasks.adapters.prepare import build, fingerprint
 from eval_tasks.errors import UserError
-from eval_tasks.prepare import build, fingerprint
-from eval_tasks.task_folder import TaskFolder, task_paths
+from eval_tasks.tasks.check import check_tasks
+from eval_tasks.tasks.task_folder import TaskFolder, task_paths
 
 RATE = 16000
 

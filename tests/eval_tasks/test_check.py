@@ -6,8 +6,8 @@ import pytest
 import soundfile
 
 from eval_tasks.__main__ import main
-from eval_tasks.check import check_tasks, embedding_bytes
-from eval_tasks.task_folder import TaskFolder, write_description
+from eval_tasks.tasks.check import check_tasks, embedding_bytes
+from eval_tasks.tasks.task_folder import TaskFolder, write_description
 
 RATE = 8000
 
@@ -260,7 +260,7 @@ def test_disk_that_embeddings_would_fill(tmp_path, monkeypatch):
     # Nine clips, 100 numbers of four bytes, written twice.
     assert embedding_bytes(task, 100) == 9 * 100 * 4 * 2
     for free, count in ((7200, 0), (7199, 1)):
-        monkeypatch.setattr("eval_tasks.check.free_bytes", lambda folder, free=free: free)
+        monkeypatch.setattr("eval_tasks.tasks.check.free_bytes", lambda folder, free=free: free)
         assert len(check_tasks([tmp_path], RATE, out=tmp_path, embedding_size=100)) == count
     event = make_task(tmp_path / "event", event=True)
     assert embedding_bytes(event, 100) == 11 * 9 * 100 * 4 * 2, "0, 50, ..., 500 ms"

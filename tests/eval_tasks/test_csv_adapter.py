@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from eval_tasks.__main__ import main
-from eval_tasks.check import check_tasks
-from eval_tasks.task_folder import TaskFolder
+from eval_tasks.tasks.check import check_tasks
+from eval_tasks.tasks.task_folder import TaskFolder
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from eval_tasks import __main__ as command_line
-from eval_tasks import demo
-from eval_tasks.mini import MINI_TASKS, TASKS_DIR
-from eval_tasks.results import Score
-from eval_tasks.run import TaskResult
-from eval_tasks.task_folder import find_tasks
+from eval_tasks.mini import MINI_TASKS, TASKS_DIR, demo
+from eval_tasks.runs.results import Score
+from eval_tasks.runs.run import TaskResult
+from eval_tasks.tasks.task_folder import find_tasks
 
 SCORES = {
     "mini_keywords-v1-small": {"top1_acc": 0.625},

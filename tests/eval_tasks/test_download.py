@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from eval_tasks.__main__ import main
-from eval_tasks.task_folder import TaskFolder
+from eval_tasks.tasks.task_folder import TaskFolder
 
 FOLDER = "esc50-v2.0.0-full"
 ARCHIVE = f"hear2021-{FOLDER}-48000.tar.gz"

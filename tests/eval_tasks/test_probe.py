@@ -12,10 +12,10 @@ from sklearn.linear_model import LogisticRegression
 
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json
-from eval_tasks.linear import Protocol, Scorer, data_splits, load_splits, train
-from eval_tasks.probe import probe_models, probe_task
-from eval_tasks.results import ModelFolder, unpickle
-from eval_tasks.task_folder import TaskFolder, write_description
+from eval_tasks.probe.linear import Protocol, Scorer, data_splits, load_splits, train
+from eval_tasks.probe.probe import probe_models, probe_task
+from eval_tasks.runs.results import ModelFolder, unpickle
+from eval_tasks.tasks.task_folder import TaskFolder, write_description
 
 QUICK = Protocol(epochs=60, learning_rate=1e-2)
 

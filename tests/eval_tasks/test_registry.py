@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from eval_tasks.__main__ import VERBS, main, usage
-from eval_tasks.check_description import EMBEDDING_TYPES, PREDICTION_TYPES, SCORES
 from eval_tasks.errors import UserError
-from eval_tasks.registry import hear_tasks, published, select_folders
-from eval_tasks.task_folder import write_description
+from eval_tasks.tasks.check_description import EMBEDDING_TYPES, PREDICTION_TYPES, SCORES
+from eval_tasks.tasks.registry import hear_tasks, published, select_folders
+from eval_tasks.tasks.task_folder import write_description
 
 
 def test_scores_are_those_of_heareval():

@@ -10,12 +10,12 @@ import torch
 
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json
-from eval_tasks.registry import hear_tasks
-from eval_tasks.report import write_report
 from eval_tasks.report.leaderboard import NAMED, derive, leaderboard, published_task
+from eval_tasks.report.report import write_report
 from eval_tasks.report.table import chance, gather, markdown_table
-from eval_tasks.results import ModelFolder, find_models
-from eval_tasks.task_folder import TaskFolder, write_description
+from eval_tasks.runs.results import ModelFolder, find_models
+from eval_tasks.tasks.registry import hear_tasks
+from eval_tasks.tasks.task_folder import TaskFolder, write_description
 
 MODELS = {"eval_tasks.baselines.logmel": 0.25, "ours": 0.75}
 

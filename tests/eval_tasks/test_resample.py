@@ -12,8 +12,8 @@ import soundfile
 
 from eval_tasks.__main__ import main
 from eval_tasks.errors import UserError
-from eval_tasks.resample import resample_task
-from eval_tasks.task_folder import TaskFolder, write_description
+from eval_tasks.tasks.resample import resample_task
+from eval_tasks.tasks.task_folder import TaskFolder, write_description
 
 METADATA = {
     "task_name": "tones",
@@ -162,7 +162,7 @@ def test_disk_that_fills_up_in_the_middle(tmp_path, monkeypatch, capsys):
     task = make_task(tmp_path / "tones")
     write = soundfile.write
     monkeypatch.setattr(
-        "eval_tasks.audio.soundfile.write",
+        "eval_tasks.tasks.audio.soundfile.write",
         lambda path, *args, **options: write(
             "/dev/full" if "valid1" in str(path) else path, *args, **options
         ),

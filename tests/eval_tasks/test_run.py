@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from eval_tasks import harness, run
 from eval_tasks.errors import UserError
-from eval_tasks.results import ModelFolder
-from eval_tasks.task_folder import write_description
+from eval_tasks.runs import harness, run
+from eval_tasks.runs.results import ModelFolder
+from eval_tasks.tasks.task_folder import write_description
 
 RATE = 16000
 SECONDS_TO_START = 120  # patience with a slow machine; no test waits that long on a sound one

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from eval_tasks.results import Score
-from eval_tasks.run import TaskResult
-from eval_tasks.run_display import RunDisplay, progress_of
+from eval_tasks.runs.display import RunDisplay, progress_of
+from eval_tasks.runs.results import Score
+from eval_tasks.runs.run import TaskResult
 
 EMBEDDINGS = b"""Importing tiny
 Getting embeddings for split: train

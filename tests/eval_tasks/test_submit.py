@@ -7,13 +7,13 @@ import subprocess
 
 import pytest
 
-from eval_tasks import submit
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json
-from eval_tasks.registry import hear_tasks
+from eval_tasks.report import submit
 from eval_tasks.report.leaderboard import leaderboard
-from eval_tasks.results import ModelFolder
-from eval_tasks.task_folder import write_description
+from eval_tasks.runs.results import ModelFolder
+from eval_tasks.tasks.registry import hear_tasks
+from eval_tasks.tasks.task_folder import write_description
 
 INFO = {
     "module": "a_module",

@@ -19,10 +19,10 @@ import soundfile
 import soxr
 from tqdm import tqdm
 
-from eval_tasks.audio import write_audio
 from eval_tasks.errors import UserError
 from eval_tasks.files import beside, remove_leftovers, require_space
-from eval_tasks.task_folder import UNFINISHED, TaskFolder, find_tasks
+from eval_tasks.tasks.audio import write_audio
+from eval_tasks.tasks.task_folder import UNFINISHED, TaskFolder, find_tasks
 
 
 def expected_frames(frames: int, from_rate: int, to_rate: int) -> int:

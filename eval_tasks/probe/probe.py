@@ -26,10 +26,10 @@ import torch
 
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json
-from eval_tasks.harness import default_threads
-from eval_tasks.linear import Protocol, data_splits, probe_split
-from eval_tasks.results import ModelFolder, Score, find_models, probe_scores
-from eval_tasks.task_folder import TaskFolder
+from eval_tasks.probe.linear import Protocol, data_splits, probe_split
+from eval_tasks.runs.harness import default_threads
+from eval_tasks.runs.results import ModelFolder, Score, find_models, probe_scores
+from eval_tasks.tasks.task_folder import TaskFolder
 
 
 def probe_task(folder: Path, out: Path, protocol: Protocol, seeds: int, threads: int = 1) -> str:
@@ -65,7 +65,7 @@ def probe_models(
     """Probe every finished task of the models.
 
     Args:
-        models: see ``eval_tasks.results.find_models``.
+        models: see ``eval_tasks.runs.results.find_models``.
         protocol: the paper's by default.
         seeds: number of repetitions.
         tasks: names of tasks; all with finished embeddings by default.

@@ -24,12 +24,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from eval_tasks import harness
 from eval_tasks.mini import TASKS_DIR
 from eval_tasks.report.table import METRICS, chance
-from eval_tasks.run import TaskResult, log_tail, run_tasks
-from eval_tasks.run_display import RunDisplay
-from eval_tasks.task_folder import TaskFolder, find_tasks
+from eval_tasks.runs import harness
+from eval_tasks.runs.display import RunDisplay
+from eval_tasks.runs.run import TaskResult, log_tail, run_tasks
+from eval_tasks.tasks.task_folder import TaskFolder, find_tasks
 
 BASELINE = "eval_tasks.baselines.logmel"
 GRID, GRID_POINTS = "faster", 4

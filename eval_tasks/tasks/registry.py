@@ -33,7 +33,7 @@ class HearTask:
 @cache
 def hear_tasks() -> tuple[HearTask, ...]:
     """The 19 tasks, in the order of the benchmark's task sheet."""
-    text = resources.files("eval_tasks").joinpath("tasks.yaml").read_text(encoding="utf-8")
+    text = resources.files("eval_tasks.tasks").joinpath("tasks.yaml").read_text(encoding="utf-8")
     return tuple(HearTask(**{**entry, "folders": tuple(entry["folders"])}) for entry in yaml.safe_load(text))
 
 

@@ -27,14 +27,14 @@ import time
 from pathlib import Path
 from statistics import fmean
 
-from eval_tasks.describe import ask
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json, write_text
-from eval_tasks.harness import GRIDS, environment
-from eval_tasks.registry import HearTask, hear_tasks
 from eval_tasks.report.leaderboard import leaderboard, published_task
-from eval_tasks.results import IDENTITY, ModelFolder, find_models, heareval_scores
-from eval_tasks.task_folder import TaskFolder
+from eval_tasks.runs.describe import ask
+from eval_tasks.runs.harness import GRIDS, environment
+from eval_tasks.runs.results import IDENTITY, ModelFolder, find_models, heareval_scores
+from eval_tasks.tasks.registry import HearTask, hear_tasks
+from eval_tasks.tasks.task_folder import TaskFolder
 
 
 def task_score(model: ModelFolder, grid: str, entry: HearTask) -> tuple[float, str]:

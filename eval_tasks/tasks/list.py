@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from eval_tasks.errors import UserError
-from eval_tasks.registry import hear_tasks, published
-from eval_tasks.task_folder import METADATA_FILE, TaskFolder, task_paths
+from eval_tasks.tasks.registry import hear_tasks, published
+from eval_tasks.tasks.task_folder import METADATA_FILE, TaskFolder, task_paths
 
 
 def rates_here(folder: Path) -> list[int] | str | None:

@@ -24,12 +24,12 @@ from tqdm import tqdm
 
 from eval_tasks.adapters import csv_table, dcase2016_task2, nsynth, speech_commands
 from eval_tasks.adapters.plan import Clip, Plan
-from eval_tasks.archives import as_folders
-from eval_tasks.audio import fix_length, read_mono, write_audio
 from eval_tasks.errors import UserError
 from eval_tasks.files import beside, remove_leftovers, require_space, write_text
-from eval_tasks.resample import resample_task
-from eval_tasks.task_folder import METADATA_FILE, UNFINISHED, TaskFolder, write_description
+from eval_tasks.tasks.archives import as_folders
+from eval_tasks.tasks.audio import fix_length, read_mono, write_audio
+from eval_tasks.tasks.resample import resample_task
+from eval_tasks.tasks.task_folder import METADATA_FILE, UNFINISHED, TaskFolder, write_description
 
 ADAPTERS = {
     "speech_commands": speech_commands,

@@ -1,4 +1,4 @@
-"""What a HEAR module says of itself, asked in a process of its own: ``python -m eval_tasks.describe``.
+"""What a HEAR module says of itself, asked in a process of its own: ``python -m eval_tasks.runs.describe``.
 
 A module that cannot be loaded fails here, in seconds, and not once for every task.
 """
@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from eval_tasks.errors import UserError
-from eval_tasks.harness import environment
+from eval_tasks.runs.harness import environment
 
 MARK = "HEAR module: "  # modules print what they like; our line is told from theirs by this
 
@@ -109,7 +109,7 @@ def ask(module_name: str, model: str = "", model_options: Mapping[str, Any] | No
     """
     if model and not Path(model).exists():
         raise UserError(f"--model {model}: no such file; leave it out if the module has weights of its own")
-    command = [sys.executable, "-m", "eval_tasks.describe", module_name, "--model", model]
+    command = [sys.executable, "-m", "eval_tasks.runs.describe", module_name, "--model", model]
     command += ["--model-options", json.dumps(model_options or {})]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True)
     for line in done.stdout.splitlines():

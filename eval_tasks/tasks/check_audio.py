@@ -12,8 +12,8 @@ import joblib
 import numpy as np
 import soundfile
 
-from eval_tasks.check_description import Problem
-from eval_tasks.task_folder import TaskFolder
+from eval_tasks.tasks.check_description import Problem
+from eval_tasks.tasks.task_folder import TaskFolder
 
 
 class ClipReport(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any
 import pandas
 
 from eval_tasks.errors import UserError
-from eval_tasks.task_folder import METADATA_FILE, VOCABULARY_FILE, TaskFolder
+from eval_tasks.tasks.task_folder import METADATA_FILE, VOCABULARY_FILE, TaskFolder
 
 # What heareval 2021.1.3 knows.
 EMBEDDING_TYPES = ("scene", "event")

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from eval_tasks.run_task import TaskJob, TaskResult
+    from eval_tasks.runs.run_task import TaskJob, TaskResult
 
 PERCENT = re.compile(rb"(\d+)%\|")
 GRID_POINT = re.compile(rb"Grid point (\d+) of (\d+)")

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json
-from eval_tasks.registry import PUBLISHED_RATE
+from eval_tasks.tasks.registry import PUBLISHED_RATE
 
 CHUNK_BYTES = 1 << 18
 TIMEOUT_S = 60

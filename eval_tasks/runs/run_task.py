@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from eval_tasks import harness
-from eval_tasks.results import ModelFolder, Score, heareval_scores
+from eval_tasks.runs import harness
+from eval_tasks.runs.results import ModelFolder, Score, heareval_scores
 
 
 @dataclass(frozen=True)

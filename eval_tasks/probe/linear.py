@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eval_tasks.errors import UserError
-from eval_tasks.results import unpickle
-from eval_tasks.task_folder import TaskFolder
+from eval_tasks.runs.results import unpickle
+from eval_tasks.tasks.task_folder import TaskFolder
 
 SELECT_EVERY_EPOCHS = 10
 

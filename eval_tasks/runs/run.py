@@ -28,14 +28,14 @@ from typing import Any
 
 import joblib
 
-from eval_tasks import harness
-from eval_tasks.check import check_tasks, embedding_bytes
-from eval_tasks.describe import ask
+from eval_tasks.runs import harness
+from eval_tasks.tasks.check import check_tasks, embedding_bytes
+from eval_tasks.runs.describe import ask
 from eval_tasks.errors import UserError
 from eval_tasks.files import require_space, write_json
-from eval_tasks.results import IDENTITY, ModelFolder
-from eval_tasks.run_task import TaskJob, TaskResult, log_tail, run_task
-from eval_tasks.task_folder import TaskFolder, task_paths
+from eval_tasks.runs.results import IDENTITY, ModelFolder
+from eval_tasks.runs.run_task import TaskJob, TaskResult, log_tail, run_task
+from eval_tasks.tasks.task_folder import TaskFolder, task_paths
 
 __all__ = ["TaskResult", "log_tail", "run_tasks"]
 
@@ -269,7 +269,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from eval_tasks.run_display import RunDisplay
+    from eval_tasks.runs.display import RunDisplay
 
     with RunDisplay() as display, cluster(args.backend, args.address, args.jobs):
         results = run_tasks(

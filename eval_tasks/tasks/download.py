@@ -16,12 +16,12 @@ import argparse
 import shutil
 from pathlib import Path
 
-from eval_tasks.archives import EXPANSION, unpack, version_of
 from eval_tasks.errors import UserError
 from eval_tasks.files import require_space
-from eval_tasks.registry import PUBLISHED_RATE, select_folders
-from eval_tasks.task_folder import METADATA_FILE, TaskFolder
-from eval_tasks.transfer import archive_of, fetch, record_files
+from eval_tasks.tasks.archives import EXPANSION, unpack, version_of
+from eval_tasks.tasks.registry import PUBLISHED_RATE, select_folders
+from eval_tasks.tasks.task_folder import METADATA_FILE, TaskFolder
+from eval_tasks.tasks.transfer import archive_of, fetch, record_files
 
 ZENODO_API = "https://zenodo.org/api/records"
 ZENODO_RECORD = "5885750"

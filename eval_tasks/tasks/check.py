@@ -17,11 +17,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from eval_tasks.check_audio import check_audio
-from eval_tasks.check_description import Problem, check_labels, check_metadata, check_vocabulary
 from eval_tasks.errors import UserError
 from eval_tasks.files import free_bytes
-from eval_tasks.task_folder import METADATA_FILE, VOCABULARY_FILE, TaskFolder, task_paths
+from eval_tasks.tasks.check_audio import check_audio
+from eval_tasks.tasks.check_description import Problem, check_labels, check_metadata, check_vocabulary
+from eval_tasks.tasks.task_folder import METADATA_FILE, VOCABULARY_FILE, TaskFolder, task_paths
 
 TIMESTAMP_HOP_MS = 50  # the widest that HEAR allows for all tasks
 EMBEDDING_COPIES = 2  # the runner writes each embedding to a file of its own and to one file of all

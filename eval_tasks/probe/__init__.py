@@ -1,0 +1,1 @@
+"""The paper's downstream protocol: one linear layer on frozen embeddings."""
