@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hear_msss.encoder import Encoder
+from hear_msss.export import cached_onnx
 from hear_msss.features import Features
 
 
@@ -54,8 +55,6 @@ class OnnxEncoder:
     """
 
     def __init__(self, encoder: Encoder | Features) -> None:
-        from hear_msss.export import cached_onnx
-
         _import_onnxruntime()
         self.path = cached_onnx(encoder)
         self._session: Any = None

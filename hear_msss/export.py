@@ -16,6 +16,7 @@ from platformdirs import user_cache_path
 from hear_msss.encoder import Encoder
 from hear_msss.features import Features
 from hear_msss.frontend import FrontEnd
+from hear_msss.version import __version__
 
 OPSET = 17
 TOLERANCE = 1e-4  # of the largest value, or of 1 where that is less, as in h
@@ -45,8 +46,6 @@ def cached_onnx(encoder: Encoder | Features) -> Path:
     The name holds the encoder's sha256 and the versions of what makes the graph, so that no stale
     file is ever found. Processes that export at the same time each write a whole file and rename it.
     """
-    from hear_msss import __version__
-
     made_by = f"{encoder_sha256(encoder)} hear_msss {__version__} torch {torch.__version__} opset {OPSET}"
     path = cache_folder() / f"{hashlib.sha256(made_by.encode()).hexdigest()[:32]}.onnx"
     if not path.is_file():
