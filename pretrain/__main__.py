@@ -11,6 +11,7 @@ VERBS = {
     "pool": ("pretrain.pool", "collect free audio from Debian packages"),
     "pack": ("pretrain.corpus.pack", "make a corpus of audio files"),
     "info": ("pretrain.corpus.info", "say what is in a corpus"),
+    "overlap": ("pretrain.corpus.overlap", "find clips that are also in evaluation sets"),
     "train": ("pretrain.train", "train on a corpus, or resume"),
     "export": ("pretrain.export", "write a run's encoder as weights for hear_msss"),
     "plot": ("pretrain.plot", "draw a run's curves"),
