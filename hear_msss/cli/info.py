@@ -1,4 +1,4 @@
-"""``python -m hear_msss info``: what a model is, in one page."""
+"""``hear-msss info``: what a model is, on one screen; with ``--full`` all that its weights store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from hear_msss.weights import DEFAULT, UNTRAINED, bundled, find_weights, fingerp
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="", help="weights file or name (default: the bundled weights)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--full", action="store_true", help="also configuration and training settings")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -61,8 +62,35 @@ def _version(package: str) -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     description = describe(arguments.model)
-    print(json.dumps(description, indent=2) if arguments.json else "\n".join(_lines(description)))
+    if arguments.json:
+        print(json.dumps(description, indent=2))
+    else:
+        print("\n".join(_lines(description if arguments.full else summary(description))))
     return 0
+
+
+def summary(description: dict[str, Any]) -> dict[str, Any]:
+    """The part of a description that most readers want: about 25 lines."""
+    weights = dict(description["weights"])
+    stored = weights.pop("info", {})
+    if training := _training(stored):
+        weights["training"] = training
+    kept = {key: value for key, value in description.items() if key not in ("weights", "configuration")}
+    return {"weights": weights, **kept, "more": "hear-msss info --full"}
+
+
+def _training(stored: dict[str, Any]) -> str:
+    """Steps, corpus and origin of weights in one line; '' where the file does not say them."""
+    corpus, origin = stored.get("corpus", {}), stored.get("init") or {}
+    parts = []
+    if "steps" in stored:
+        parts.append(f"{stored['steps']} steps")
+    if "hours" in corpus:
+        parts.append(f"corpus of {corpus['hours']:.1f} h")
+    while origin:
+        parts.append(f"started from {origin.get('name', 'other weights')} ({origin.get('steps', '?')} steps)")
+        origin = origin.get("init") or {}
+    return ", ".join(parts)
 
 
 def _lines(data: dict[str, Any], indent: str = "") -> list[str]:

@@ -166,6 +166,17 @@ def test_info_tells_sizes_and_sha256(tmp_path, capsys):
     assert fingerprint(path) in text and "hop_ms: 50.0" in text
 
 
+def test_info_fits_on_a_screen_and_full_has_the_rest(capsys):
+    assert main(["info"]) == 0
+    short = capsys.readouterr().out
+    assert len(short.splitlines()) <= 40
+    assert " steps, corpus of " in short
+    assert main(["info", "--full"]) == 0
+    full = capsys.readouterr().out
+    assert "learning_rate" in full and "f_max_hz" in full
+    assert "learning_rate" not in short and "f_max_hz" not in short
+
+
 def test_export_writes_a_graph(tmp_path, capsys):
     assert main(["export", "--model", "untrained", "--out", str(tmp_path / "encoder.onnx")]) == 0
     assert (tmp_path / "encoder.onnx").stat().st_size > 1e6
