@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import rfft
 
 SAMPLE_RATE = 16000
 WINDOW_SAMPLES = 4096  # 256 ms
@@ -30,7 +29,7 @@ def band_energies(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     edges = np.round(BAND_EDGES_HZ * WINDOW_SAMPLES / SAMPLE_RATE).astype(int)
     energies = []
     for first in range(0, len(frames), FRAMES_AT_ONCE):
-        spectrum = rfft(frames[first : first + FRAMES_AT_ONCE] * window, axis=1)
+        spectrum = np.fft.rfft(frames[first : first + FRAMES_AT_ONCE] * window, axis=1)
         power = spectrum.real**2 + spectrum.imag**2
         energies.append(np.add.reduceat(power, edges, axis=1)[:, :-1])
     return np.log(np.concatenate(energies) + np.float32(ENERGY_FLOOR))

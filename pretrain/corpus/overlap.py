@@ -146,7 +146,7 @@ def write_exclusions(corpus: Path, matches: list[Match], out: Path) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Find clips of a corpus that are in evaluation sets, too, by fingerprints that survive codecs, "
-        "levels and cuts. Writes a list for `pack --exclude-list`. Sounds shorter than 0.7 s are not compared."
+        "levels and cuts. Writes a list for `pack --exclude-list`. Sounds under 0.7 s are not compared."
     )
     parser.add_argument("corpus", type=Path, metavar="CORPUS", help="folder made by pack")
     parser.add_argument(
