@@ -88,6 +88,17 @@ def test_finds_a_sound_after_a_codec_a_gain_and_a_cut(corpus: Path, tmp_path: Pa
     assert found == {(3, "lossy.ogg"), (7, "inside.wav")}
 
 
+def test_silence_is_no_sound_in_common(tmp_path: Path) -> None:
+    silence = np.zeros(2 * RATE, dtype=np.float32)
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "evaluation").mkdir()
+    soundfile.write(tmp_path / "sounds" / "a.wav", np.concatenate([sound(20), silence]), RATE)
+    soundfile.write(tmp_path / "evaluation" / "b.wav", np.concatenate([sound(21), silence]), RATE)
+    corpus = ["pack", str(tmp_path / "sounds"), "--out", str(tmp_path / "corpus"), "--jobs", "1"]
+    assert main(corpus) == 0
+    assert find_overlap(tmp_path / "corpus", [tmp_path / "evaluation"]) == []
+
+
 def test_the_list_keeps_the_files_out_of_the_next_corpus(corpus: Path, tmp_path: Path) -> None:
     evaluation = tmp_path / "evaluation"
     evaluation.mkdir()
