@@ -91,7 +91,8 @@ class FingerprintIndex:
 def lowest_error_rate(a: NDArray[np.uint32], b: NDArray[np.uint32]) -> float:
     """Share of differing bits over the ``COMPARED_FRAMES`` frames that agree best, or over all if fewer.
 
-    Frames of digital silence have no bit set. Two of them agree in nothing that is heard: they count as chance.
+    Frames of digital silence have no bit set. Two of them agree in nothing that is heard, and count as
+    chance.
     """
     errors = np.where((a == 0) & (b == 0), BITS // 2, differing_bits(a, b))
     width = min(COMPARED_FRAMES, len(errors))
