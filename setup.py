@@ -65,6 +65,7 @@ setup(
         "joblib>=1.4",
         "platformdirs>=3",
         "safetensors>=0.4.3",
+        "av>=18",
         "soundfile>=0.13",
         "soxr>=0.3.7",
         "tqdm>=4.66",

@@ -12,7 +12,25 @@ The three functions of the HEAR API, https://hearbenchmark.com/hear-api.html:
 [0.0, 50.0, 100.0]
 """
 
-from hear_msss.api import get_scene_embeddings, get_timestamp_embeddings, load_model
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from hear_msss.version import __version__
 
+if TYPE_CHECKING:
+    from hear_msss.api import get_scene_embeddings, get_timestamp_embeddings, load_model
+
 __all__ = ["__version__", "get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    # The API loads torch: whoever imports hear_msss.audio alone need not wait for it.
+    if name in __all__:
+        return getattr(importlib.import_module("hear_msss.api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

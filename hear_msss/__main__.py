@@ -5,7 +5,7 @@ hear-msss embed talk.mp3 --out out/ --timestamps --format h5      one every 50 m
 hear-msss info                                                    weights, options, sizes
 hear-msss export --out encoder.onnx                               the encoder for ONNX Runtime
 
-embed reads what libsndfile reads, at any rate and with any number of channels; an hour needs no more
+embed reads any sound file, at any rate and with any number of channels; an hour needs no more
 memory than a minute. Run again, it makes only what is missing or was made with other weights or options;
 OUT/embeddings.jsonl says what was made from what. Bad files are named at the end, and the exit code is 1.
 """

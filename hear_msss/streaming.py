@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import soundfile
-import soxr
 import torch
 from torch import Tensor
 
 from hear_msss import windows
-from hear_msss.checks import check_audio
+from hear_msss.audio import open_sound
 from hear_msss.model import MSSS
 
 BLOCK_S = 20  # seconds of audio that are held at once
@@ -33,6 +31,7 @@ class Clip:
     file: BinaryIO
     samples: int
     device: torch.device
+    warnings: tuple[str, ...] = ()  # what its header announces and the file lacks
 
     def read(self, begin: int, end: int) -> Tensor:
         """Samples ``[begin, end)`` as ``(1, end - begin)``, zeros where that is outside the clip."""
@@ -50,62 +49,21 @@ def open_clip(path: str | Path, model: MSSS, spool_folder: str | Path | None = N
     """Decode a file, mix its channels down and resample it, block by block.
 
     Args:
-        path: anything that soundfile reads.
+        path: any sound file, see :mod:`hear_msss.audio`.
         spool_folder: where the temporary file lies; without it, the system's folder for such files,
             which on some systems is memory.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: no sound file, a truncated one, one without samples, or samples that cannot be
-            embedded (see :func:`hear_msss.checks.check_audio`).
+        SoundError: a ValueError: no sound file, one without samples, or samples that cannot be embedded.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
     device = next(model.parameters()).device
     with tempfile.TemporaryFile(prefix=".hear_msss.", dir=spool_folder) as spool:
-        try:
-            samples = _spool(path, model.sample_rate, spool)
-        except soundfile.SoundFileError as error:
-            raise ValueError(
-                f"{path} cannot be decoded ({error}): expected a whole file in a format of libsndfile "
-                "(wav, flac, ogg, opus, mp3, aiff ...); convert others with ffmpeg"
-            ) from error
-        if not samples:
-            raise ValueError(f"{path} holds no samples")
-        yield Clip(spool, samples, device)
-
-
-def _spool(path: str | Path, sample_rate: int, spool: BinaryIO) -> int:
-    with soundfile.SoundFile(str(path)) as sound:
-        resample = soxr.ResampleStream(sound.samplerate, sample_rate, 1, dtype="float32", quality="HQ")
-        same_rate = sound.samplerate == sample_rate
-        read = written = 0
-        while True:
-            block = sound.read(BLOCK_S * sound.samplerate, dtype="float32", always_2d=True)
-            last = len(block) == 0
-            if not last:
-                _check_block(path, block, read / sound.samplerate)
-            read += len(block)
-            mono = np.ascontiguousarray(block.mean(axis=1))
-            if not same_rate:
-                mono = resample.resample_chunk(mono, last=last)
-            spool.write(mono.tobytes())
-            written += len(mono)
-            if last:
-                break
-        if read < sound.frames:
-            raise ValueError(
-                f"{path} is truncated: its header announces {sound.frames / sound.samplerate:.2f} s, "
-                f"{read / sound.samplerate:.2f} s can be read"
-            )
-    return written
-
-
-def _check_block(path: str | Path, block: np.ndarray, start_s: float) -> None:
-    try:
-        check_audio(torch.from_numpy(np.ascontiguousarray(block.T)))
-    except ValueError as error:
-        raise ValueError(f"{path}, in the {BLOCK_S} s from {start_s:g} s on: {error}") from error
+        samples = 0
+        with open_sound(path) as sound:
+            for block in sound.blocks(model.sample_rate):
+                spool.write(block.tobytes())
+                samples += len(block)
+        yield Clip(spool, samples, device, tuple(sound.warnings))
 
 
 def timestamp_blocks(clip: Clip, model: MSSS) -> Iterator[tuple[Tensor, np.ndarray]]:

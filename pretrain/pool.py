@@ -11,8 +11,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from hear_msss.audio import is_sound
 from pretrain.atomic import replacing
-from pretrain.corpus.find import is_sound
 
 # What each package mostly holds. Together about 1.5 GB to download.
 PACKAGES = {

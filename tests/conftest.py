@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from odd_sounds import odd_sounds  # noqa: F401, a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -12,24 +12,28 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from hear_msss import __version__, windows
 from hear_msss.api import load_model
+from hear_msss.audio import SUFFIXES, SoundError, find_sounds
 from hear_msss.cli.writers import WRITERS, check_format, write_file
 from hear_msss.export import encoder_sha256
 from hear_msss.model import MSSS
 from hear_msss.options import parse_options
 from hear_msss.streaming import Clip, open_clip, scene_embedding, timestamp_blocks
+from hear_msss.workers import Died, map_unordered
 
-# What libsndfile reads, as it is usually named; files named one by one may end as they like.
-SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd"}
-SUFFIXES |= {".caf", ".w64", ".rf64", ".voc", ".sph", ".nist"}
 MANIFEST = "embeddings.jsonl"
 HARMLESS = {"chunk_size", "backend"}  # options that change no result beyond rounding
+RECORD = {
+    "output": str,
+    "identity": str,
+    "source_bytes": int,
+    "source_mtime_ns": int,
+}  # what a record must have
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,28 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Stamp:
+    """What tells a file from a later state of it."""
+
+    size_bytes: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp:
+        status = path.stat()
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
 class Outcome:
+    """What became of one job: ``error`` where there is no result; ``source`` as it was when it was read."""
+
     job: Job
     error: str = ""
     duration_s: float = 0.0
     rows: int = 0
+    source: Stamp | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,19 +121,24 @@ def run(arguments: argparse.Namespace) -> int:
     todo = [job for job in jobs if not _is_done(job, done, identity, arguments.out)]
     if len(todo) < len(jobs):
         print(f"{len(jobs) - len(todo)} of {len(jobs)} files are done already", file=sys.stderr)
-    bad = []
+    bad, warned = [], []
     with manifest.open("a", encoding="utf-8") as lines:
+        if _is_torn(manifest):
+            lines.write("\n")
         progress = tqdm(_outcomes(todo, arguments.jobs), total=len(todo), unit="file", disable=None)
         embedded_s = 0.0
         for outcome in progress:
             if outcome.error:
                 bad.append(outcome)
                 continue
+            warned += [(outcome.job.source, warning) for warning in outcome.warnings]
             embedded_s += outcome.duration_s
             progress.set_postfix_str(f"{embedded_s:.0f} s of audio")
             lines.write(json.dumps(_record(outcome, identity, arguments.out)) + "\n")
             lines.flush()
     print(f"{len(todo) - len(bad)} files embedded in {arguments.out}", file=sys.stderr)
+    for source, warning in warned:
+        print(f"WARNING {source}: {warning}", file=sys.stderr)
     for outcome in bad:
         print(f"BAD {outcome.job.source}: {outcome.error}", file=sys.stderr)
     if bad:
@@ -132,8 +158,7 @@ def plan(inputs: Iterable[Path], out: Path, settings: Settings) -> list[Job]:
     jobs: dict[Path, Job] = {}
     for given in inputs:
         if given.is_dir():
-            found = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            pairs = [(source, source.relative_to(given)) for source in found]
+            pairs = [(source, source.relative_to(given)) for source in sorted(find_sounds(given))]
         elif given.exists():
             pairs = [(given, Path(given.name))]
         else:
@@ -170,44 +195,53 @@ def _is_done(job: Job, done: dict[str, dict[str, Any]], identity: str, out: Path
     record = done.get(str(job.output.relative_to(out)))
     if record is None or record["identity"] != identity or not job.output.is_file():
         return False
-    status = job.source.stat()
-    return record["source_bytes"] == status.st_size and record["source_mtime_ns"] == status.st_mtime_ns
+    try:
+        return Stamp(record["source_bytes"], record["source_mtime_ns"]) == Stamp.of(job.source)
+    except OSError:  # gone: its outcome will say so
+        return False
 
 
 def _record(outcome: Outcome, identity: str, out: Path) -> dict[str, Any]:
     job = outcome.job
-    status = job.source.stat()
+    assert outcome.source is not None  # an outcome without an error has it
     return {
         "output": str(job.output.relative_to(out)),
         "source": str(job.source),
-        "source_bytes": status.st_size,
-        "source_mtime_ns": status.st_mtime_ns,
+        "source_bytes": outcome.source.size_bytes,
+        "source_mtime_ns": outcome.source.mtime_ns,
         "duration_s": outcome.duration_s,
         "rows": outcome.rows,
+        "warnings": outcome.warnings,
         "identity": identity,
         "hear_msss": __version__,
     }
 
 
 def read_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    """The newest record of each result; a last line cut off by a crash is no record."""
+    """The newest record of each result. A line that is no record, torn or edited, costs its file alone."""
     records = {}
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_bytes().split(b"\n"):
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError:
+            except ValueError:  # no JSON, or no UTF-8
                 continue
-            records[record["output"]] = record
+            if isinstance(record, dict) and all(isinstance(record.get(k), t) for k, t in RECORD.items()):
+                records[record["output"]] = record
     return records
+
+
+def _is_torn(manifest: Path) -> bool:
+    """Whether its last line has no end: the next record would be lost with it."""
+    return manifest.stat().st_size > 0 and not manifest.read_bytes().endswith(b"\n")
 
 
 def _outcomes(jobs: list[Job], processes: int) -> Iterator[Outcome]:
     if processes == 1 or len(jobs) < 2:
         yield from map(_embed, jobs)
         return
-    parallel = joblib.Parallel(n_jobs=min(processes, len(jobs)), return_as="generator_unordered")
-    yield from parallel(joblib.delayed(_embed_alone)(job) for job in jobs)
+    for job, outcome in map_unordered(_embed_alone, jobs, min(processes, len(jobs))):
+        yield Outcome(job, error=str(outcome)) if isinstance(outcome, Died) else outcome
 
 
 def _embed_alone(job: Job) -> Outcome:
@@ -218,12 +252,21 @@ def _embed_alone(job: Job) -> Outcome:
 def _embed(job: Job) -> Outcome:
     settings = job.settings
     model = _model(settings.weights, settings.options)
-    job.output.parent.mkdir(parents=True, exist_ok=True)
     try:
+        before = Stamp.of(job.source)
+    except OSError as error:
+        return Outcome(job, error=f"cannot be read: {error.strerror}")
+    try:
+        job.output.parent.mkdir(parents=True, exist_ok=True)
         with open_clip(job.source, model, spool_folder=job.output.parent) as clip:
+            if Stamp.of(job.source) != before:
+                return Outcome(job, error="changed while it was read: embed it again once it is complete")
             rows, size, blocks = _blocks(clip, model, settings.timestamps)
             write_file(job.output, settings.format, blocks, rows, size, settings.timestamps)
-            return Outcome(job, duration_s=clip.samples / model.sample_rate, rows=rows)
+            duration_s = clip.samples / model.sample_rate
+            return Outcome(job, "", duration_s, rows, before, clip.warnings)
+    except SoundError as error:
+        return Outcome(job, error=error.reason)
     except (OSError, ValueError) as error:
         return Outcome(job, error=str(error))
 

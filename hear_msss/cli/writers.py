@@ -54,7 +54,11 @@ def write_parquet(path: Path, blocks: Iterable[Block], rows: int, size: int, tim
         fields.insert(0, ("time_ms", pa.float64()))
     schema = pa.schema(fields)
     # Floats of an embedding neither repeat nor compress: a dictionary of them would only cost.
-    with pq.ParquetWriter(path, schema, use_dictionary=False, compression="none") as file:
+    # An open file: pyarrow takes no name that is not UTF-8.
+    with (
+        path.open("wb") as out,
+        pq.ParquetWriter(out, schema, use_dictionary=False, compression="none") as file,
+    ):
         for embeddings, times in blocks:
             flat = pa.array(np.ascontiguousarray(embeddings, dtype=np.float32).reshape(-1))
             columns = [pa.FixedSizeListArray.from_arrays(flat, size)]

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import gcd
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
-BLOCK_SAMPLES = 1 << 18  # read at once: bounds the memory that an hour-long file takes
-RESAMPLER_REACH = 320  # samples either side that a resampled one depends on, amply
+from hear_msss.audio import SoundError, open_sound
+
 FULL_SCALE = 32768  # of int16: a 16 kHz mono PCM16 file comes out bit for bit
 
 
@@ -57,31 +53,6 @@ def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype("<i2")
 
 
-def mono_blocks(file: Path, sample_rate: int) -> Iterator[NDArray[np.int16]]:
-    """Read a file as mono int16 blocks at ``sample_rate``, whatever its rate and channel count.
-
-    Channels are averaged; the level is left as it is.
-
-    Raises:
-        soundfile.LibsndfileError: the file cannot be read.
-        ValueError: samples that are not finite numbers.
-    """
-    # As bytes, since soundfile cannot open names that are not UTF-8 otherwise.
-    with soundfile.SoundFile(os.fsencode(file)) as sound:
-        resampler = None
-        if sound.samplerate != sample_rate:
-            resampler = soxr.ResampleStream(sound.samplerate, sample_rate, 1, dtype="float32")
-        while True:
-            block = sound.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)
-            mono = block.mean(axis=1)
-            if not np.isfinite(mono).all():
-                raise ValueError("samples that are not finite numbers")
-            last = len(block) < BLOCK_SAMPLES
-            yield to_int16(mono if resampler is None else resampler.resample_chunk(mono, last=last))
-            if last:
-                return
-
-
 def cut(blocks: Iterator[NDArray[np.int16]], clip_samples: int) -> Iterator[NDArray[np.int16]]:
     """Join blocks and cut them into clips of ``clip_samples``; the last one may be shorter."""
     rest = np.zeros(0, dtype="<i2")
@@ -101,7 +72,8 @@ def convert(path: Path, part: Path, settings: ClipSettings) -> dict[str, Any]:
 
     Returns:
         ``clips``: a list of ``(start, length, peak, rms, sha256)`` in samples and full scale = 1;
-        ``dropped``: a list of ``(start, length, reason)``; ``reason``: why no clip is left, or None.
+        ``dropped``: a list of ``(start, length, reason)``; ``reason``: why no clip is left, or None;
+        ``warnings``: what the file's header announces and the file lacks.
 
     Raises:
         OSError: ``part`` cannot be written.
@@ -111,8 +83,9 @@ def convert(path: Path, part: Path, settings: ClipSettings) -> dict[str, Any]:
     dropped: list[tuple[int, int, str]] = []
     reason, start = None, 0
     try:
-        with part.open("wb") as out:
-            for clip in cut(mono_blocks(path, settings.sample_rate), settings.clip_samples):
+        with part.open("wb") as out, open_sound(path) as sound:
+            blocks = map(to_int16, sound.blocks(settings.sample_rate))
+            for clip in cut(blocks, settings.clip_samples):
                 level = np.abs(clip.astype(np.float64))
                 peak = float(level.max())
                 if len(clip) < settings.min_clip_samples:
@@ -126,39 +99,11 @@ def convert(path: Path, part: Path, settings: ClipSettings) -> dict[str, Any]:
                     levels = (round(peak / FULL_SCALE, 6), round(rms / FULL_SCALE, 6))
                     clips.append((start, len(clip), *levels, hashlib.sha256(data).hexdigest()))
                 start += len(clip)
-    except OSError:
-        raise  # our own disk: soundfile raises none
-    except Exception as error:  # any decoder's fault: one bad file of many is listed, not fatal
-        # Without the path that soundfile puts before it: the store is to be the same wherever it is made.
-        what = getattr(error, "error_string", str(error)).strip() or repr(error)
-        return {"clips": [], "dropped": [], "reason": f"unreadable: {what}"}
+    except SoundError as error:
+        # Without the path: the store is to be the same wherever it is made.
+        return {"clips": [], "dropped": [], "reason": f"unreadable: {error.reason}", "warnings": []}
     if not clips:
         duration_s = start / settings.sample_rate
         too_short = duration_s < settings.min_clip_s
         reason = f"too short: {duration_s:.3f} s" if too_short else f"silent: {duration_s:.3f} s"
-    return {"clips": clips, "dropped": dropped, "reason": reason}
-
-
-def read_segment(file: BinaryIO, start: int, length: int, sample_rate: int) -> NDArray[np.int16]:
-    """A segment of a file, mono at ``sample_rate``, without reading the whole file.
-
-    At another rate, a little more than the segment is read, beginning where both rates have a sample
-    at the same time, so that it comes out as if cut from the whole file resampled.
-
-    Args:
-        start, length: in samples at ``sample_rate``.
-
-    Returns:
-        int16, ``(length,)``, shorter where the file ends before.
-    """
-    with soundfile.SoundFile(file) as sound:
-        rate = sound.samplerate
-        grain = sample_rate // gcd(rate, sample_rate)
-        begin = max(0, start - RESAMPLER_REACH) // grain * grain
-        end = start + length + (RESAMPLER_REACH if rate != sample_rate else 0)
-        sound.seek(min(begin * rate // sample_rate, sound.frames))
-        count = -(-(end - begin) * rate // sample_rate)
-        mono = sound.read(count, dtype="float32", always_2d=True).mean(axis=1)
-    if rate != sample_rate:
-        mono = soxr.resample(mono, rate, sample_rate)
-    return to_int16(np.nan_to_num(mono[start - begin : start - begin + length]))
+    return {"clips": clips, "dropped": dropped, "reason": reason, "warnings": sound.warnings}

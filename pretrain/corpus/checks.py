@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,15 +11,16 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import soundfile
 from joblib import Parallel, delayed
 
+from hear_msss.audio import SoundError, open_sound
 from pretrain.atomic import PART, replacing
 from pretrain.corpus.audio import ClipSettings
 from pretrain.corpus.find import SourceFile
 from pretrain.corpus.store import BYTES_PER_SAMPLE
 
 SPARE_BYTES = 64 << 20
+GUESSED_BYTES_PER_S = 16_000  # of a file without a length in its header: compressed, at 128 kbit/s
 
 
 @contextmanager
@@ -51,13 +51,14 @@ def check_settings(folder: Path, settings: ClipSettings) -> None:
         json.dump(asdict(settings), out)
 
 
-def header_duration_s(path: Path) -> float:
-    """From the header; 0 where there is none (it will be listed as unreadable)."""
+def guessed_duration_s(path: Path) -> float:
+    """From the header, or else from the size; 0 where no sound is (it will be listed as unreadable)."""
     try:
-        duration_s = float(soundfile.info(os.fsencode(path)).duration)
-        # A damaged header may claim any length; below 4 kbit/s there is nothing but silence.
-        return min(duration_s, path.stat().st_size / 500)
-    except Exception:
+        with open_sound(path) as sound:
+            size = path.stat().st_size
+            # A damaged header may claim any length; below 4 kbit/s there is nothing but silence.
+            return min(sound.announced_s or size / GUESSED_BYTES_PER_S, size / 500)
+    except (SoundError, OSError):
         return 0.0
 
 
@@ -65,13 +66,13 @@ def check_space(folder: Path, files: Sequence[SourceFile], settings: ClipSetting
     """Refuse to begin what the disk cannot hold.
 
     Returns:
-        The files' durations in seconds, as their headers have them.
+        The files' durations in seconds, as their headers let guess.
 
     Raises:
         OSError: with what is needed and what is free.
     """
     durations = Parallel(n_jobs=jobs, prefer="threads")(
-        delayed(header_duration_s)(file.path) for file in files
+        delayed(guessed_duration_s)(file.path) for file in files
     )
     second = settings.sample_rate * BYTES_PER_SAMPLE
     in_flight = sum(sorted(durations)[-2 * jobs :])  # converted, not yet in the store

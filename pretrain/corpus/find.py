@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-# Sound by name. Those that soundfile cannot read (aac, m4a ...) are in, so that they are listed as
-# unreadable and not passed over in silence.
-SOUND_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "mp2", "aif", "aiff", "aifc", "au", "snd"),
-        *("caf", "w64", "rf64", "sph", "nist", "voc"),
-        *("aac", "ac3", "amr", "ape", "m4a", "mka", "mp4", "webm", "wma", "wv"),
-    )
-)
+from hear_msss.audio import SUFFIXES, find_sounds, is_sound
 
 
 @dataclass(frozen=True, order=True)
@@ -27,23 +17,6 @@ class SourceFile:
     source: str
     name: str
     path: Path
-
-
-def is_sound(path: Path) -> bool:
-    return path.suffix.lower() in SOUND_SUFFIXES
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """All sound files below ``folder``, through linked folders too, each folder once."""
-    seen = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        yield from (Path(root, name) for name in sorted(names) if is_sound(Path(name)))
 
 
 def read_lines(path: Path) -> list[str]:
@@ -77,7 +50,7 @@ def source_files(spec: str, source_per_folder: bool = False) -> list[SourceFile]
         raise FileNotFoundError(f"{path}: no such folder or file list (given as {spec!r})")
     label = name or (path.stem if path.is_file() else path.resolve().name)
     if path.is_dir():
-        files = [SourceFile(label, str(file.relative_to(path)), file) for file in walk(path)]
+        files = [SourceFile(label, str(file.relative_to(path)), file) for file in find_sounds(path)]
         if source_per_folder:
             if name:
                 raise ValueError(
@@ -100,7 +73,7 @@ def source_files(spec: str, source_per_folder: bool = False) -> list[SourceFile]
             raise ValueError(f"{path}: neither a sound file by its name nor a text list with one path a line")
         files = [SourceFile(label, line, path.parent / Path(line).expanduser()) for line in lines]
     if not files:
-        raise ValueError(f"{path}: no sound files there (looked for {' '.join(sorted(SOUND_SUFFIXES))})")
+        raise ValueError(f"{path}: no sound files there (looked for {' '.join(sorted(SUFFIXES))})")
     return sorted(set(files))
 
 

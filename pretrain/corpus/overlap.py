@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from hear_msss.audio import find_sounds, read_mono
 from pretrain.atomic import replacing
-from pretrain.corpus.audio import FULL_SCALE, mono_blocks
-from pretrain.corpus.find import walk
+from pretrain.corpus.audio import FULL_SCALE
 from pretrain.corpus.fingerprint import BITS, SAMPLE_RATE, differing_bits, fingerprint
 from pretrain.corpus.packed import PackedSource
 from pretrain.corpus.store import MANIFEST
@@ -119,16 +120,16 @@ def find_overlap(corpus: Path, folders: list[Path]) -> list[Match]:
     """
     files = []
     for folder in folders:
-        below = list(walk(folder))
+        below = list(find_sounds(folder))
         if not below:
             raise ValueError(f"{folder}: no sound files there, so nothing to compare the corpus with")
         files += below
     index = FingerprintIndex(corpus_clips(PackedSource(corpus, validation_fraction=0)))
     found = []
     for file in tqdm(files, desc="evaluation audio", unit="file", disable=None):
-        samples = np.concatenate(list(mono_blocks(file, SAMPLE_RATE))).astype(np.float32) / np.float32(
-            FULL_SCALE
-        )
+        samples, _, warnings = read_mono(file, SAMPLE_RATE)
+        for warning in warnings:
+            tqdm.write(f"WARNING {file}: {warning}", file=sys.stderr)
         found += [Match(clip, file, rate) for clip, rate in index.matches(fingerprint(samples))]
     return found
 

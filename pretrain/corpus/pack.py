@@ -76,14 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def file_entry(file: SourceFile, part: Path, settings: ClipSettings) -> tuple[dict[str, Any], Path]:
     """What one file comes to, for the journal, and where its audio waits."""
-    try:
-        size = file.path.stat().st_size
-    except OSError as error:
-        reason = f"unreadable: {error.strerror}"
-        result: dict[str, Any] = {"clips": [], "dropped": [], "reason": reason}
-        size = None
-    else:
-        result = convert(file.path, part, settings)
+    size = file.path.stat().st_size if file.path.exists() else None
+    result = convert(file.path, part, settings)
     return {"source": file.source, "name": file.name, "bytes": size, **result}, part
 
 
@@ -158,6 +152,8 @@ def append_all(
         mininterval=0.5 if sys.stderr.isatty() else 30,
     ) as progress:
         for (entry, part), duration_s in zip(results, durations, strict=True):
+            for warning in entry["warnings"]:
+                tqdm.write(f"WARNING {entry['source']}/{entry['name']}: {warning}", file=sys.stderr)
             store.add(entry, part)
             part.unlink(missing_ok=True)
             progress.update(min(duration_s / 3600, progress.total - progress.n))  # rounding adds up

@@ -8,20 +8,19 @@ import re
 import warnings
 from collections.abc import Iterator
 from io import BytesIO
-from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import braceexpand
 import numpy as np
-import soundfile
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from webdataset.filters import shuffle
 from webdataset.tariterators import tarfile_samples
 
-from pretrain.corpus.audio import ClipSettings, read_segment
-from pretrain.corpus.find import is_sound
+from hear_msss.audio import SoundError, is_sound, open_sound
+from pretrain.corpus.audio import ClipSettings, to_int16
 from pretrain.corpus.sampling import (
     EPOCH,
     HELD_OUT,
@@ -60,24 +59,31 @@ def is_remote(location: str | Path) -> bool:
     return re.match(r"[a-z0-9]+://|pipe:", str(location)) is not None
 
 
-class Clip:
-    """One sample of a shard: key, encoded audio, and what its header says."""
+class Encoded(NamedTuple):
+    """One sample of a shard, as it is stored."""
 
-    def __init__(self, key: str, audio: bytes, sample_rate: int) -> None:
-        self.key, self.audio = key, audio
-        with soundfile.SoundFile(BytesIO(audio)) as sound:
-            self.samples = sound.frames * sample_rate // sound.samplerate
+    shard: str
+    key: str
+    audio: bytes
+
+
+def as_batch(pairs: list[NDArray[np.int16]]) -> tuple[Tensor, Tensor]:
+    """Pairs of segments, ``(2, samples)`` each, as anchors and positives, ``(batch, samples)`` each."""
+    anchors, positives = np.stack(pairs, axis=1)
+    return torch.from_numpy(anchors), torch.from_numpy(positives)
 
 
 class ShardSource:
     """A ``SegmentSource`` over tar files, streamed and shuffled.
 
-    A sample of a shard is a clip, in any format that soundfile reads; of those longer than a packed
-    clip (10 s), a window of that length stands for the clip, drawn anew each time. 16 kHz mono FLAC is
+    A sample of a shard is a clip, in any format that ``hear_msss.audio`` reads; of those longer than a
+    packed clip (10 s), a window of that length stands for the clip, drawn anew each time. A clip is read
+    to its end, so that one broken or too short is known, and left out with a warning; 16 kHz mono FLAC is
     read fastest. Each rank has its own shards, ``shards[rank::world_size]``, so that no clip is in the
     batches of two ranks; each epoch has them in a new order, and shuffles in a buffer. What does not
-    fill a last batch is left out of that epoch. To resume, the stream is read again up to
-    ``first_step``, without decoding.
+    fill a last batch is left out of that epoch. To resume, the first epoch is read again, which tells
+    how many clips there are; whole epochs behind it are skipped, and of that of ``first_step`` the
+    batches before it are streamed without decoding.
 
     Args:
         location: see ``expand``.
@@ -98,66 +104,58 @@ class ShardSource:
         self.validation_fraction = validation_fraction
         self.shuffle_clips = shuffle_clips
         self.settings = ClipSettings()
+        self.left_out: set[tuple[str, str]] = set()  # shard and key of clips that are broken or too short
         self._validation: dict[tuple[int, int, int], list[tuple[Tensor, Tensor]]] = {}
 
     def _held_out(self, key: str) -> bool:
         return file_hash("", key) < self.validation_fraction * 2**64
 
-    def _clips(self, shards: list[str], held_out: bool) -> Iterator[Clip]:
-        """Clips of one side whose header can be read and that are not too short."""
+    def _clips(self, shards: list[str], held_out: bool) -> Iterator[Encoded]:
+        """Clips of one side that are not known to be broken or too short."""
         for sample in tarfile_samples({"url": shard} for shard in shards):
-            key = sample["__key__"]
-            names = sorted(name for name in sample if is_sound(Path(f"x.{name}")))
-            if not names or self._held_out(key) != held_out:
-                continue
-            try:
-                clip = Clip(key, sample[names[0]], self.settings.sample_rate)
-            except soundfile.LibsndfileError as error:
-                warnings.warn(f"{sample['__url__']}: {key} left out, unreadable: {error}", stacklevel=2)
-                continue
-            if clip.samples >= self.settings.min_clip_samples:
-                yield clip
+            key, shard = sample["__key__"], str(sample["__url__"])
+            names = sorted(name for name in sample if is_sound(f"x.{name}"))
+            if names and self._held_out(key) == held_out and (shard, key) not in self.left_out:
+                yield Encoded(shard, key, sample[names[0]])
 
-    def _groups(self, batch_size: int, seed: int, rank: int, world_size: int) -> Iterator[list[Clip]]:
-        """Endless lists of ``batch_size`` clips, each clip once an epoch."""
+    def _read(self, clip: Encoded) -> NDArray[np.int16] | None:
+        """``(samples,)`` to the clip's end; None where it is broken, with a warning, or too short."""
+        name = f"{clip.shard}: {clip.key}"
+        try:
+            with open_sound(BytesIO(clip.audio), name) as sound:
+                rate = self.settings.sample_rate
+                samples = np.concatenate([to_int16(block) for block in sound.blocks(rate)])
+        except SoundError as error:
+            warnings.warn(f"{error}; it is left out", stacklevel=2)
+            samples = np.zeros(0, np.int16)
+        else:
+            for warning in sound.warnings:
+                warnings.warn(f"{name}: {warning}", stacklevel=2)
+        if len(samples) < self.settings.min_clip_samples:
+            self.left_out.add((clip.shard, clip.key))
+            return None
+        return samples
+
+    def _pair(
+        self, samples: NDArray[np.int16], numbers: NDArray[np.float64], segment_samples: int
+    ) -> NDArray[np.int16]:
+        """Two segments of a clip, ``(2, segment_samples)``, placed by three numbers of [0, 1)."""
+        length = min(len(samples), self.settings.clip_samples)
+        window = int(numbers[2] * (len(samples) - length + 1))
+        places = segment_places(numbers[None, :2], np.array([length]), segment_samples)
+        segments = np.zeros((2, segment_samples), dtype=np.int16)
+        for segment, place in zip(segments, places[0].tolist(), strict=True):
+            start = window + max(place, 0)
+            fill_segment(segment, samples[start : start + min(segment_samples, length)], min(place, 0))
+        return segments
+
+    def _shuffled(self, seed: int, epoch: int, rank: int, world_size: int) -> Iterator[Encoded]:
+        """The training clips of a rank, in the order of an epoch."""
         mine = self.shards[rank::world_size]
-        group: list[Clip] = []
-        for epoch in count():
-            order = np.random.default_rng((EPOCH, seed, epoch, rank)).permutation(len(mine))
-            clips = self._clips([mine[number] for number in order], held_out=False)
-            buffer = self.shuffle_clips
-            mixer = random.Random(f"{seed}/{epoch}/{rank}")
-            found, whole = 0, 0
-            for clip in shuffle(buffer, initial=buffer, rng=mixer)(clips):
-                found += 1
-                group.append(clip)
-                if len(group) == batch_size:
-                    yield group
-                    group, whole = [], whole + 1
-            if not found:
-                raise ValueError(
-                    f"{self.location}: no clips to train on in the shards of rank {rank}: all unreadable, "
-                    "too short or held out for validation"
-                )
-            if whole:
-                group = []
-
-    def _pairs(
-        self, clips: list[Clip], random_numbers: np.random.Generator, segment_samples: int
-    ) -> tuple[Tensor, Tensor]:
-        uniform = random_numbers.random((len(clips), 3))
-        whole = np.array([clip.samples for clip in clips])
-        lengths = np.minimum(whole, self.settings.clip_samples)
-        windows = np.floor(uniform[:, 2] * (whole - lengths + 1)).astype(np.int64)
-        places = segment_places(uniform[:, :2], lengths, segment_samples)
-        segments = np.zeros((2, len(clips), segment_samples), dtype=np.int16)
-        for row, clip in enumerate(clips):
-            for view, place in enumerate(places[row].tolist()):
-                start = int(windows[row]) + max(place, 0)
-                wanted = min(segment_samples, int(lengths[row]))
-                piece = read_segment(BytesIO(clip.audio), start, wanted, self.settings.sample_rate)
-                fill_segment(segments[view, row], piece, min(place, 0))
-        return torch.from_numpy(segments[0]), torch.from_numpy(segments[1])
+        order = np.random.default_rng((EPOCH, seed, epoch, rank)).permutation(len(mine))
+        mixer = random.Random(f"{seed}/{epoch}/{rank}")
+        clips = self._clips([mine[number] for number in order], held_out=False)
+        return shuffle(self.shuffle_clips, initial=self.shuffle_clips, rng=mixer)(clips)
 
     def batches(
         self,
@@ -183,10 +181,39 @@ class ShardSource:
                 f"{self.location}: {len(self.shards)} shards for {world_size} processes; each needs at "
                 "least one of its own: write smaller shards"
             )
-        for step, clips in enumerate(self._groups(batch_size, seed, rank, world_size)):
-            if step >= first_step:
-                numbers = np.random.default_rng((SEGMENT, seed, step, rank))
-                yield self._pairs(clips, numbers, segment_samples)
+        step, epoch, steps_of_epoch = 0, 0, 0
+        group: list[NDArray[np.int16]] = []
+        while True:
+            if steps_of_epoch:  # the same in every epoch, once it is known what is left out
+                skipped = max(0, first_step - step) // steps_of_epoch
+                epoch, step = epoch + skipped, step + skipped * steps_of_epoch
+            found, begun = 0, step
+            numbers = self._numbers(step, batch_size, seed, rank)
+            for clip in self._shuffled(seed, epoch, rank, world_size):
+                known = epoch > 0 and step < first_step  # what is left out is: no need to read
+                samples = np.zeros(1, np.int16) if known else self._read(clip)
+                if samples is None:
+                    continue
+                found += 1
+                group.append(self._pair(samples, numbers[len(group)], segment_samples))
+                if len(group) == batch_size:
+                    if step >= first_step:
+                        yield as_batch(group)
+                    group, step = [], step + 1
+                    numbers = self._numbers(step, batch_size, seed, rank)
+            if not found:
+                raise ValueError(
+                    f"{self.location}: no clips to train on in the shards of rank {rank}: all unreadable, "
+                    "too short or held out for validation"
+                )
+            if step > begun:  # with fewer clips than a batch takes, the next epoch fills it
+                group, steps_of_epoch = [], step - begun
+            epoch += 1
+
+    @staticmethod
+    def _numbers(step: int, batch_size: int, seed: int, rank: int) -> NDArray[np.float64]:
+        """What places the segments of a batch: ``(batch, 3)`` in [0, 1)."""
+        return np.random.default_rng((SEGMENT, seed, step, rank)).random((batch_size, 3))
 
     def validation(
         self, *, batch_size: int, segment_samples: int, seed: int
@@ -194,17 +221,17 @@ class ShardSource:
         """See ``SegmentSource.validation``: the first 512 held-out clips, streamed once and kept."""
         setting = (batch_size, segment_samples, seed)
         if setting not in self._validation:
-            held: list[Clip] = []
-            if self.validation_fraction:
-                for clip in self._clips(self.shards, held_out=True):
-                    held.append(clip)
-                    if len(held) == MAX_VALIDATION_CLIPS:
-                        break
+            held: list[NDArray[np.int16]] = []
             numbers = np.random.default_rng((HELD_OUT, seed))
+            for clip in self._clips(self.shards, held_out=True) if self.validation_fraction else ():
+                samples = self._read(clip)
+                if samples is not None:
+                    held.append(self._pair(samples, numbers.random(3), segment_samples))
+                if len(held) == MAX_VALIDATION_CLIPS:
+                    break
             size = min(batch_size, len(held)) or 1
             self._validation[setting] = [
-                self._pairs(held[start : start + size], numbers, segment_samples)
-                for start in range(0, len(held) - size + 1, size)
+                as_batch(held[start : start + size]) for start in range(0, len(held) - size + 1, size)
             ]
         yield from self._validation[setting]
 

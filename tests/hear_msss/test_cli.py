@@ -1,9 +1,12 @@
 """The command line: what it writes, what it skips, what it says about bad files."""
 
 import json
+import os
+from pathlib import Path
 
 import h5py
 import numpy as np
+import odd_jobs
 import pandas as pd
 import pytest
 import soundfile
@@ -11,6 +14,7 @@ import torch
 
 import hear_msss
 from hear_msss.__main__ import main
+from hear_msss.cli import embed
 from hear_msss.options import parse_options
 
 HOP_MS = 200
@@ -115,6 +119,97 @@ def test_bad_files_are_named_at_the_end_and_the_good_ones_done(sounds, tmp_path,
     error = capsys.readouterr().err
     assert f"BAD {bad}" in error and "cannot be decoded" in error and "1 of 2 files" in error
     assert {p.name for p in out.iterdir()} == {"a.wav.scene.npy", "embeddings.jsonl"}
+
+
+def records(out):
+    """Source's name and record of each line of the manifest."""
+    lines = (out / "embeddings.jsonl").read_text().splitlines()
+    return {Path(record["source"]).name: record for record in map(json.loads, lines)}
+
+
+def test_odd_files_are_embedded_whole_or_named_in_the_words_of_the_reader(odd_sounds, tmp_path, capsys):
+    out = tmp_path / "out"
+    folders = sorted({str(path.parent) for path in odd_sounds})
+    assert main(["embed", *folders, "--out", str(out), *OPTIONS]) == 1
+    said, made = capsys.readouterr().err, records(out)
+    for path, right in odd_sounds.items():
+        if right.seconds is None:
+            (line,) = (line for line in said.splitlines() if line.startswith(f"BAD {path}: "))
+            assert right.words in line and path.name not in made
+            continue
+        record = made[path.name]
+        assert abs(record["duration_s"] - right.seconds) < right.slack_s, path.name
+        warnings = "; ".join(record["warnings"])
+        assert right.words in warnings if right.words else not warnings
+        shown = str(path).encode(errors="backslashreplace").decode()
+        assert all(f"WARNING {shown}: {warning}" in said for warning in record["warnings"])
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet", "h5"])
+def test_names_that_are_not_utf8_work_in_every_format(tmp_path, kind):
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    soundfile.write(os.fsencode(path), np.zeros(16_000), 16_000, format="WAV")
+    assert main(["embed", str(path), "--out", str(tmp_path / "out"), "--format", kind, *OPTIONS]) == 0
+    assert (tmp_path / "out" / f"{path.name}.scene.{kind}").stat().st_size
+
+
+def test_a_killed_process_costs_its_file_alone(sounds, tmp_path, monkeypatch, capsys):
+    for name in ("a.wav", "kill.wav", "b.wav"):
+        (tmp_path / name).write_bytes((sounds / "a.wav").read_bytes())
+    monkeypatch.setattr(embed, "_embed_alone", odd_jobs.embed_or_die)
+    out = tmp_path / "out"
+    assert main(["embed", str(tmp_path), "--out", str(out), "--jobs", "2", *OPTIONS]) == 1
+    assert f"BAD {tmp_path / 'kill.wav'}: its process was ended by SIGKILL" in capsys.readouterr().err
+    assert set(records(out)) == {"a.wav", "b.wav"}
+
+
+def test_a_file_that_changes_or_vanishes_is_named_and_the_others_done(sounds, tmp_path, monkeypatch, capsys):
+    for name in ("a.wav", "grows.wav", "goes.wav"):
+        (tmp_path / name).write_bytes((sounds / "a.wav").read_bytes())
+
+    def grow(path, *arguments, **options):
+        if path.name == "grows.wav":
+            with path.open("ab") as file:
+                file.write(bytes(1000))
+        return open_clip(path, *arguments, **options)
+
+    def go(path):
+        (tmp_path / "goes.wav").unlink(missing_ok=True)
+        return read_manifest(path)
+
+    open_clip, read_manifest = embed.open_clip, embed.read_manifest
+    monkeypatch.setattr(embed, "open_clip", grow)
+    monkeypatch.setattr(embed, "read_manifest", go)
+    command = ["embed", str(tmp_path), "--out", str(tmp_path / "out"), *OPTIONS]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert f"BAD {tmp_path / 'grows.wav'}: changed while it was read" in said
+    assert f"BAD {tmp_path / 'goes.wav'}: " in said and "No such file" in said
+    assert set(records(tmp_path / "out")) == {"a.wav"}
+    assert not (tmp_path / "out" / "grows.wav.scene.npy").exists()
+    monkeypatch.undo()
+    assert main(command) == 0
+    assert records(tmp_path / "out")["grows.wav"]["source_bytes"] == (tmp_path / "grows.wav").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [b'{"output": "a.wa', b"\xff\xfe{}", b"[1, 2]", b"null", b"{}", b'{"output": "a.wav.scene.npy"}'],
+    ids=["torn", "no UTF-8", "list", "null", "empty", "short"],
+)
+def test_an_odd_line_of_the_manifest_costs_its_file_alone(sounds, tmp_path, capsys, odd):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("a.wav", "b.wav"):
+        (source / name).write_bytes((sounds / "a.wav").read_bytes())
+    command = ["embed", str(source), "--out", str(out), *OPTIONS]
+    assert main(command) == 0
+    lines = (out / "embeddings.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "embeddings.jsonl").write_bytes(lines[1] + odd)  # the first is torn, without an end
+    assert main(command) == 0
+    assert "1 of 2 files are done already" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "2 of 2 files are done already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,39 @@
+"""Jobs for processes of their own, which must be able to import them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from hear_msss.workers import map_unordered
+
+
+def square_or_die(number: int) -> int:
+    """The square; 3 is killed, 5 ends by itself."""
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 5:
+        os._exit(7)
+    return number * number
+
+
+def embed_or_die(job: Any) -> Any:
+    """Embed a file, but for one whose name asks for the end of the process."""
+    from hear_msss.cli.embed import _embed_alone
+
+    if "kill" in job.source.name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _embed_alone(job)
+
+
+def wait_for_ever(path: str) -> None:
+    """Say in a file that the process is there."""
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def two_that_wait(folder: str) -> None:
+    list(map_unordered(wait_for_ever, [f"{folder}/0", f"{folder}/1"], 2))
