@@ -32,7 +32,7 @@ ALIKE = 0.9  # least correlation of samples
 
 def by_ffmpeg(path: Path) -> NDArray[np.float32]:
     """What ffmpeg decodes, mono at ``RATE``, as far as it gets."""
-    command = ["ffmpeg", "-v", "quiet", "-nostdin", "-i", path, "-map", "0:a", "-map", "-0:a:1?"]
+    command = ["ffmpeg", "-v", "quiet", "-nostdin", "-i", str(path), "-map", "0:a", "-map", "-0:a:1?"]
     try:
         done = subprocess.run(
             [*command, "-ac", "1", "-ar", str(RATE), "-f", "f32le", "-"], capture_output=True, timeout=60

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         verb.set_defaults(run=run)
     arguments = parser.parse_args(argv)
     try:
-        return arguments.run(arguments)
+        return int(arguments.run(arguments))
     except (OSError, ValueError, TypeError, ImportError) as error:
         print(f"hear-msss: {error}", file=sys.stderr)
         return 2

@@ -137,4 +137,5 @@ def principal_components(levels: Tensor, config: ModelConfig) -> Tensor:
     deviation = variance.flip(0)[:COMPONENTS].clamp(min=0).sqrt()
     vectors = vectors.flip(1)[:, :COMPONENTS]
     largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
-    return weight[:, None] * vectors * largest.sign() / (deviation + SHRINK * deviation[0])
+    components: Tensor = weight[:, None] * vectors * largest.sign() / (deviation + SHRINK * deviation[0])
+    return components

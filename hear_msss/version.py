@@ -1,3 +1,3 @@
-"""The version of the package: setup.py reads this file without importing it."""
+"""The version of the package, and its only source: pyproject.toml reads it from here."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

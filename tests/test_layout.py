@@ -80,6 +80,16 @@ def test_packages_import_only_what_they_may(package: str) -> None:
                 assert any(other == a or other.startswith(f"{a}.") for a in allowed), f"{name}: {other}"
 
 
+def test_the_reader_of_sound_files_needs_neither_torch_nor_the_model() -> None:
+    needs, todo = set(), ["hear_msss.audio"]
+    while todo:
+        for other in imported(ALL[todo.pop()]) - needs:
+            needs.add(other)
+            todo += [other] if other in ALL else []
+    assert not {name for name in needs if name.split(".")[0] == "torch"}
+    assert not needs & {"hear_msss", "hear_msss.api", "hear_msss.model", "hear_msss.encoder"}
+
+
 def test_no_file_is_longer_than_300_lines() -> None:
     for package in MAY_IMPORT:
         for path in (ROOT / package).rglob("*.py"):
