@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 import torch
 
+from pretrain.augmentation import draw_augmentations
 from pretrain.chunked import backward_in_chunks
 from pretrain.corpus.open import open_source
 from pretrain.corpus.source import SegmentSource
@@ -27,7 +28,6 @@ from pretrain.learner import Learner
 from pretrain.optimization import make_optimizer
 from pretrain.settings import Settings
 from pretrain.views import Views
-from pretrain.x_hat import draw_x_hat
 
 PARTS = ("read", "views", "learn")
 
@@ -65,12 +65,12 @@ def measure(settings: Settings, source: SegmentSource, steps: int) -> dict[str, 
         marks = [now()]
         anchor, positive = (segments.to(device) for segments in next(batches))
         marks.append(now())
-        x_hat = draw_x_hat(len(anchor), settings, step, device)
-        log_mel = views(anchor, positive, x_hat)
+        drawn = draw_augmentations(len(anchor), settings, step, device)
+        log_mel = views(anchor, positive, drawn)
         marks.append(now())
         optimizer.zero_grad(set_to_none=True)
-        loss_of = partial(learner.losses, x_hat=x_hat)
-        backward_in_chunks(learner, log_mel, loss_of, settings.chunk_segments, settings.recompute_chunks)
+        loss_of = partial(learner.losses, log_mel=log_mel, x_hat=drawn.x_hat)
+        backward_in_chunks(learner, log_mel, loss_of, settings.chunks)
         optimizer.step()
         marks.append(now())
         if step:

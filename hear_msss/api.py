@@ -11,7 +11,7 @@ from torch import Tensor
 from hear_msss.checks import check_audio
 from hear_msss.model import MSSS
 from hear_msss.options import Options
-from hear_msss.weights import DEFAULT, UNTRAINED, bundled, load_weights, untrained_encoder
+from hear_msss.weights import DEFAULT, UNTRAINED, bundled, load_weights, untrained_weights
 
 
 def load_model(model_file_path: str = "", *, weights: str = "", **options: Any) -> MSSS:
@@ -47,10 +47,9 @@ def load_model(model_file_path: str = "", *, weights: str = "", **options: Any) 
                 "(seeded initial weights). Give the path of weights made by `python -m pretrain export`.",
                 stacklevel=2,
             )
-    if name == UNTRAINED:
-        return MSSS(untrained_encoder(), Options.from_dict(options))
-    encoder, info = load_weights(name)
-    return MSSS(encoder, Options.from_dict({**info.get("options", {}), **options}))
+    loaded = untrained_weights() if name == UNTRAINED else load_weights(name)
+    defaults = loaded.info.get("options", {})
+    return MSSS(loaded.encoder, Options.from_dict({**defaults, **options}), loaded.levels)
 
 
 def _check_model(model: Any) -> MSSS:

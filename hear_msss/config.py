@@ -25,6 +25,9 @@ class ModelConfig:
             pool of speech, effects and music.
         segment_frames: T, frames of one segment (960 ms).
         embedding_dim: d, channels of h.
+        frequency_pooling: the last feature map over frequency: ``average`` (the paper) or ``maximum``.
+        normalize_h: LayerNorm and tanh follow the fully connected layer (the paper); otherwise h is
+            that layer's plain output, and the heads of pretraining begin with LayerNorm and tanh.
     """
 
     sample_rate: int = 16000
@@ -39,6 +42,8 @@ class ModelConfig:
     log_mel_std: float = 5.0
     segment_frames: int = 96
     embedding_dim: int = 512
+    frequency_pooling: str = "average"
+    normalize_h: bool = True
 
     def __post_init__(self) -> None:
         if self.n_fft < self.win_length or (self.n_fft - self.win_length) % 2:
@@ -51,6 +56,8 @@ class ModelConfig:
                 f"n_mels={self.n_mels} and segment_frames={self.segment_frames} must be multiples of "
                 "32, the encoder's stride"
             )
+        if self.frequency_pooling not in ("average", "maximum"):
+            raise ValueError(f"frequency_pooling={self.frequency_pooling!r}: expected 'average' or 'maximum'")
         if not 0 <= self.f_min_hz < self.f_max_hz <= self.sample_rate / 2:
             raise ValueError(
                 f"mel range {self.f_min_hz} to {self.f_max_hz} Hz: expected "

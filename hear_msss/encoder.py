@@ -12,13 +12,6 @@ from hear_msss.config import ModelConfig
 
 TRUNK_CHANNELS = 1280  # of EfficientNet-B0's last feature map
 TIME_STRIDE = 32  # log-mel frames to one frame of h
-TAPPED = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}  # inner blocks that features take, and their channels
-COMPONENTS = 512  # of all levels together
-
-
-def level_sizes(config: ModelConfig) -> dict[str, int]:
-    """Numbers for each frame of h by level, in their order."""
-    return {"h": config.embedding_dim, "blocks": sum(TAPPED.values()), "log_mel": 3 * config.n_mels}
 
 
 def use_own_padding(network: nn.Module) -> nn.Module:
@@ -59,7 +52,8 @@ class Encoder(nn.Module):
     """Log-mel segments to frame embeddings h.
 
     EfficientNet-B0 with one input channel, average over frequency in the last feature map, a fully
-    connected layer 1280 -> 512, LayerNorm, tanh.
+    connected layer 1280 -> 512, LayerNorm, tanh. The configuration may ask for the maximum over
+    frequency, and for h without LayerNorm and tanh.
 
     Args:
         config: front end and sizes.
@@ -67,23 +61,13 @@ class Encoder(nn.Module):
             linearly from 0 at the first (stochastic depth); 0.2 is ``efficientnet_pytorch``'s.
     """
 
-    level_mean: Tensor
-    level_std: Tensor
-    components: Tensor
-
     def __init__(self, config: ModelConfig | None = None, drop_connect_rate: float = 0.2) -> None:
         super().__init__()
         self.config = config = config or ModelConfig()
         self.network = use_fused_swish(use_own_padding(stock_network(config, drop_connect_rate)))
         self.network.to(memory_format=torch.channels_last)
         self.projection = nn.Linear(TRUNK_CHANNELS, config.embedding_dim)
-        self.norm = nn.LayerNorm(config.embedding_dim)
-        # Of the levels that hear_msss.features puts beside h; measured when weights are made, no part
-        # of what training learns.
-        size, frames = sum(level_sizes(config).values()), config.segment_frames // TIME_STRIDE
-        self.register_buffer("level_mean", torch.zeros(frames, size), persistent=False)
-        self.register_buffer("level_std", torch.ones(size), persistent=False)
-        self.register_buffer("components", torch.eye(size, COMPONENTS), persistent=False)
+        self.norm = nn.LayerNorm(config.embedding_dim) if config.normalize_h else nn.Identity()
 
     def trunk(self, log_mel: Tensor, taps: Sequence[int] = ()) -> tuple[Tensor, list[Tensor]]:
         """The last feature map, and those of chosen inner blocks.
@@ -109,9 +93,11 @@ class Encoder(nn.Module):
         return network._swish(network._bn1(network._conv_head(x))), tapped
 
     def head(self, feature_map: Tensor) -> Tensor:
-        """``(batch, 1280, bands, T')`` to h, ``(batch, T', 512)``, each value in (-1, 1)."""
-        frames = feature_map.mean(dim=2).transpose(1, 2)
-        return torch.tanh(self.norm(self.projection(frames)))
+        """``(batch, 1280, bands, T')`` to h, ``(batch, T', 512)``; values in (-1, 1) with ``normalize_h``."""
+        average = self.config.frequency_pooling == "average"
+        pooled = feature_map.mean(dim=2) if average else feature_map.amax(dim=2)
+        projected = self.projection(pooled.transpose(1, 2))
+        return torch.tanh(self.norm(projected)) if self.config.normalize_h else projected
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """``(batch, n_mels, frames)`` to h, ``(batch, T', 512)``; T' = frames / 32 (3 of 96)."""

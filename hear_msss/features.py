@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from hear_msss.config import ModelConfig
-from hear_msss.encoder import COMPONENTS, TAPPED, TIME_STRIDE, Encoder, level_sizes
+from hear_msss.encoder import TIME_STRIDE, Encoder
 
-LOCAL = slice(TIME_STRIDE // 2 - 2, TIME_STRIDE // 2 + 2)  # log-mel frames in the middle of a frame of h
+BLOCK_CHANNELS = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}  # inner blocks of the encoder that are a level
+COMPONENTS = 512  # of all levels together
+MIDDLE_FRAMES = slice(TIME_STRIDE // 2 - 2, TIME_STRIDE // 2 + 2)  # of the log-mel, within a frame of h
 STD_FLOOR = 1e-3
 LIMIT = 10.0  # standard deviations; sounds unlike any of the pretraining corpus go no further
 # Chosen on validation splits. A component of no variance would be noise at full scale, so deviations
 # count as larger by a share of the largest; the log-mel, where pitch is finest, weighs double.
 SHRINK = 0.05
 WEIGHTS = {"h": 1.0, "blocks": 1.0, "log_mel": 2.0}
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Statistics of all levels, h, blocks and log-mel side by side, over segments of a corpus.
+
+    They are measured when weights are made and travel with them; training has no part in them.
+
+    Attributes:
+        mean: ``(T', size)``, a mean for each frame of a window.
+        std: ``(size,)``.
+        components: ``(size, 512)``, makes components of standardised levels.
+    """
+
+    mean: Tensor
+    std: Tensor
+    components: Tensor
+
+    @classmethod
+    def shapes(cls, config: ModelConfig) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor."""
+        size, frames = sum(level_sizes(config).values()), config.segment_frames // TIME_STRIDE
+        return {"mean": (frames, size), "std": (size,), "components": (size, COMPONENTS)}
+
+
+def level_sizes(config: ModelConfig) -> dict[str, int]:
+    """Numbers for each frame of h by level, in their order."""
+    return {"h": config.embedding_dim, "blocks": sum(BLOCK_CHANNELS.values()), "log_mel": 3 * config.n_mels}
 
 
 def choices() -> tuple[str, ...]:
@@ -37,11 +69,15 @@ class Features(nn.Module):
     heard as well as what varies much.
 
     Args:
-        encoder: with its level statistics.
+        encoder: what makes h and the blocks.
         features: one of :func:`choices`.
+        levels: statistics of the encoder's levels.
+
+    Raises:
+        ValueError: an unknown choice.
     """
 
-    def __init__(self, encoder: Encoder, features: str) -> None:
+    def __init__(self, encoder: Encoder, features: str, levels: Levels) -> None:
         super().__init__()
         if features not in choices():
             raise ValueError(f"features={features!r}: expected one of {list(choices())}")
@@ -52,14 +88,14 @@ class Features(nn.Module):
         for level, size in sizes.items():
             if level in self.parts:
                 span = slice(first, first + size)
-                self.register_buffer(f"mean_{level}", encoder.level_mean[:, span].clone())
-                self.register_buffer(f"std_{level}", encoder.level_std[span].clone())
+                self.register_buffer(f"mean_{level}", levels.mean[:, span].clone())
+                self.register_buffer(f"std_{level}", levels.std[span].clone())
             first += size
         self.size = sum(sizes[part] for part in self.parts)
         self.components: Tensor | None
         self.register_buffer("components", None)
         if features == "components":
-            self.components = encoder.components.clone()
+            self.components = levels.components.clone()
             self.size = COMPONENTS
 
     def forward(self, log_mel: Tensor) -> Tensor:
@@ -77,7 +113,7 @@ class Features(nn.Module):
 
 def all_levels(encoder: Encoder, log_mel: Tensor, parts: list[str]) -> dict[str, Tensor]:
     """The chosen levels as they are, ``(batch, T', size)`` each."""
-    feature_map, taps = encoder.trunk(log_mel, tuple(TAPPED) if "blocks" in parts else ())
+    feature_map, taps = encoder.trunk(log_mel, tuple(BLOCK_CHANNELS) if "blocks" in parts else ())
     make = {
         "h": lambda: encoder.head(feature_map),
         "blocks": lambda: block_means(taps),
@@ -107,20 +143,19 @@ def log_mel_statistics(log_mel: Tensor) -> Tensor:
     parts = log_mel.unflatten(-1, (log_mel.shape[-1] // TIME_STRIDE, TIME_STRIDE))
     mean = parts.mean(dim=-1)
     deviation = (parts - mean[..., None]).square().mean(dim=-1).sqrt()
-    return torch.cat([parts[..., LOCAL].mean(dim=-1), mean, deviation], dim=1).transpose(1, 2)
+    return torch.cat([parts[..., MIDDLE_FRAMES].mean(dim=-1), mean, deviation], dim=1).transpose(1, 2)
 
 
 @torch.no_grad()
-def measure_levels(encoder: Encoder, log_mel: Tensor) -> None:
-    """Set an encoder's level statistics to those of some segments, ``(segments, n_mels, frames)``."""
+def measure_levels(encoder: Encoder, log_mel: Tensor) -> Levels:
+    """Statistics of an encoder's levels over some segments, ``(segments, n_mels, frames)``."""
     parts = list(level_sizes(encoder.config))
     chunks = [torch.cat([*all_levels(encoder, x, parts).values()], dim=-1) for x in log_mel.split(64)]
     frames = torch.cat(chunks).double()
     mean = frames.mean(dim=0)
     std = (frames - mean).flatten(0, 1).std(dim=0).clamp(min=STD_FLOOR)
-    encoder.level_mean.copy_(mean)
-    encoder.level_std.copy_(std)
-    encoder.components.copy_(principal_components(standardised(frames, mean, std), encoder.config))
+    components = principal_components(standardised(frames, mean, std), encoder.config)
+    return Levels(mean.float(), std.float(), components.float())
 
 
 def principal_components(levels: Tensor, config: ModelConfig) -> Tensor:

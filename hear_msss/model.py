@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hear_msss import windows
 from hear_msss.backend import OnnxEncoder, fold_batch_norm
 from hear_msss.encoder import TIME_STRIDE, Encoder
-from hear_msss.features import Features
+from hear_msss.features import Features, Levels
 from hear_msss.frontend import FrontEnd
 from hear_msss.options import Options
 
@@ -26,19 +26,34 @@ class MSSS(nn.Module):
     through the encoder ``chunk_size`` at a time, so memory beyond input, log-mel and output does not
     grow with the clips.
 
+    Args:
+        encoder: what is frozen.
+        options: what an embedding is made of.
+        levels: statistics of the encoder's levels, for all ``features`` but ``h``.
+
+    Raises:
+        ValueError: ``features`` that need level statistics, and none.
+
     Attributes:
         sample_rate: of the audio it takes, 16000.
         scene_embedding_size, timestamp_embedding_size: numbers in one embedding.
     """
 
-    def __init__(self, encoder: Encoder, options: Options | None = None) -> None:
+    def __init__(
+        self, encoder: Encoder, options: Options | None = None, levels: Levels | None = None
+    ) -> None:
         super().__init__()
         self.config = encoder.config
         self.options = options = options or Options()
         self.encoder: Encoder | Features = fold_batch_norm(encoder)
         self.dim = encoder.config.embedding_dim
         if options.features != "h":
-            self.encoder = Features(self.encoder, options.features)
+            if levels is None:
+                raise ValueError(
+                    f"features={options.features!r} needs the statistics of the levels, which these weights "
+                    "do not carry: export the run without --no-levels, or take features='h'"
+                )
+            self.encoder = Features(self.encoder, options.features, levels)
             self.dim = self.encoder.size
         self.onnx = OnnxEncoder(self.encoder) if options.backend == "onnxruntime" else None
         self.front_end = FrontEnd(encoder.config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,29 @@ from torch import Tensor
 
 from hear_msss.config import ModelConfig
 from hear_msss.encoder import Encoder
-from hear_msss.features import measure_levels
+from hear_msss.features import Levels, measure_levels
 from hear_msss.frontend import FrontEnd
 
 FORMAT = "hear_msss-1"
 DEFAULT = "msss"  # the bundled weights that load_model() takes
 UNTRAINED = "untrained"
 SEED = 2021
+LEVEL_TENSORS = {"level_mean": "mean", "level_std": "std", "components": "components"}  # names in the file
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a weights file holds.
+
+    Attributes:
+        encoder: in eval mode, float32, on the CPU.
+        levels: statistics of the encoder's levels; None where the weights were exported without.
+        info: what they were trained on, steps, versions; ``info["options"]`` are embedding options.
+    """
+
+    encoder: Encoder
+    levels: Levels | None
+    info: dict[str, Any]
 
 
 def bundled() -> dict[str, Path]:
@@ -31,16 +48,12 @@ def bundled() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
-def save_weights(
-    path: str | Path, encoder: Encoder, info: dict[str, Any], dtype: torch.dtype = torch.float32
-) -> None:
-    """Write an encoder with its configuration, beside the path and then renamed onto it.
+def save_weights(path: str | Path, weights: Weights, dtype: torch.dtype = torch.float32) -> None:
+    """Write weights with their configuration; the file appears under its name when it is whole.
 
     Args:
         path: file to make, usually ``*.safetensors``; its folder is made if need be.
-        encoder: what is saved.
-        info: anything JSON can hold: what it was trained on, steps, versions. ``info["options"]``, if
-            there, are the embedding options that ``load_model`` takes for defaults.
+        weights: what is saved; their info is anything that JSON can hold.
         dtype: of matrices and kernels on disk; float16 halves the file. Vectors, among them the running
             variances of batch norm, whose range float16 does not have, stay float32.
     """
@@ -50,12 +63,12 @@ def save_weights(
         name: (tensor.to(dtype) if tensor.is_floating_point() and tensor.dim() > 1 else tensor)
         .cpu()
         .contiguous()
-        for name, tensor in (encoder.state_dict() | _levels(encoder)).items()
+        for name, tensor in _tensors(weights).items()
     }
     metadata = {
         "format": FORMAT,
-        "config": json.dumps(encoder.config.to_dict()),
-        "info": json.dumps(info),
+        "config": json.dumps(weights.encoder.config.to_dict()),
+        "info": json.dumps(weights.info),
     }
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -84,8 +97,8 @@ def find_weights(name_or_path: str | Path) -> Path:
     return path
 
 
-def load_weights(name_or_path: str | Path) -> tuple[Encoder, dict[str, Any]]:
-    """An encoder in eval mode, float32 on the CPU, and the info saved with it.
+def load_weights(name_or_path: str | Path) -> Weights:
+    """What a weights file holds.
 
     Raises:
         FileNotFoundError: no such file or bundled name.
@@ -108,33 +121,45 @@ def load_weights(name_or_path: str | Path) -> tuple[Encoder, dict[str, Any]]:
             f"expected {FORMAT!r}, as `python -m pretrain export` writes it"
         )
     encoder = Encoder(ModelConfig.from_dict(json.loads(metadata["config"])))
-    _fill(encoder, tensors, path)
-    return encoder.eval(), json.loads(metadata["info"])
+    levels = _fill(encoder, tensors, path)
+    return Weights(encoder.eval(), levels, json.loads(metadata["info"]))
 
 
-def _levels(encoder: Encoder) -> dict[str, Tensor]:
-    return {name: getattr(encoder, name) for name in ("level_mean", "level_std", "components")}
+def _tensors(weights: Weights) -> dict[str, Tensor]:
+    tensors = dict(weights.encoder.state_dict())
+    if weights.levels is not None:
+        tensors |= {name: getattr(weights.levels, field) for name, field in LEVEL_TENSORS.items()}
+    return tensors
 
 
-def _fill(encoder: Encoder, tensors: dict[str, Tensor], path: Path) -> None:
-    expected = encoder.state_dict() | _levels(encoder)
-    wrong = sorted(
-        name
-        for name in expected.keys() | tensors.keys()
-        if name not in expected or name not in tensors or expected[name].shape != tensors[name].shape
-    )
+def _fill(encoder: Encoder, tensors: dict[str, Tensor], path: Path) -> Levels | None:
+    """Load tensors of a file into an encoder; those of the levels are returned."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
+    with_levels = any(name in tensors for name in LEVEL_TENSORS)
+    if with_levels:
+        shapes = Levels.shapes(encoder.config)
+        wanted |= {name: shapes[field] for name, field in LEVEL_TENSORS.items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if wrong:
         raise ValueError(
             f"{path} does not fit the encoder of its own configuration: {len(wrong)} tensors missing, "
             f"left over or of another shape, the first {wrong[:3]}; export the run again"
         )
-    for name, level in _levels(encoder).items():
-        level.copy_(tensors.pop(name))
+    levels = None
+    if with_levels:
+        levels = Levels(**{field: tensors.pop(name).float() for name, field in LEVEL_TENSORS.items()})
     encoder.load_state_dict(tensors)
+    return levels
 
 
 def untrained_encoder(config: ModelConfig | None = None, seed: int = SEED) -> Encoder:
-    """Seeded initial weights with calibrated batch norm, in eval mode.
+    """The encoder of :func:`untrained_weights`."""
+    return untrained_weights(config, seed).encoder
+
+
+def untrained_weights(config: ModelConfig | None = None, seed: int = SEED) -> Weights:
+    """Seeded initial weights with calibrated batch norm, and levels measured on the same sounds.
 
     Fresh running statistics (mean 0, variance 1) let the signal die out on its way through sixteen
     blocks; here they are those of a seeded batch of synthetic sounds, so that an untrained encoder is
@@ -151,10 +176,10 @@ def untrained_encoder(config: ModelConfig | None = None, seed: int = SEED) -> En
         log_mel = FrontEnd(encoder.config)(sounds)
         with torch.no_grad():
             encoder.train()(log_mel)
-        measure_levels(encoder.eval(), log_mel)
+        levels = measure_levels(encoder.eval(), log_mel)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-    return encoder
+    return Weights(encoder, levels, {})
 
 
 def _calibration_sounds(config: ModelConfig, count: int = 48) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -45,12 +46,38 @@ def running_statistics_kept(model: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
 
 
+@dataclass(frozen=True)
+class Chunks:
+    """How a batch is cut.
+
+    Attributes:
+        segments: most rows that the encoder sees at once; 0 for all.
+        blocks: the batch consists of so many equal blocks (views), and no chunk has rows of two of them.
+        recompute: embed chunks twice, to hold the graph of only one chunk at a time. Without it all
+            graphs are held and nothing is computed twice.
+    """
+
+    segments: int = 0
+    blocks: int = 1
+    recompute: bool = True
+
+
+def draw_chunks(rows: int, chunks: Chunks) -> list[Tensor]:
+    """Row numbers of each chunk, drawn at random within a block; together they are all rows, each once."""
+    block = rows // chunks.blocks
+    count = math.ceil(block / chunks.segments) if chunks.segments else 1
+    return [
+        chunk
+        for number in range(chunks.blocks)
+        for chunk in (number * block + torch.randperm(block)).tensor_split(count)
+    ]
+
+
 def backward_in_chunks(
     encoder: nn.Module,
     log_mel: Tensor,
     loss_of: Callable[[Tensor], tuple[Tensor, Metrics]],
-    chunk_segments: int = 0,
-    recompute: bool = True,
+    chunks: Chunks,
 ) -> Metrics:
     """Add the gradient of ``loss_of(encoder(log_mel))`` to the parameters.
 
@@ -61,31 +88,27 @@ def backward_in_chunks(
         encoder: ``(rows, ...)`` to h, ``(rows, T', d)``.
         log_mel: all segments of the batch, ``(rows, ...)``.
         loss_of: h of all rows, in order, to the loss and whatever is to be returned.
-        chunk_segments: most rows that the encoder sees at once; 0 for all.
-        recompute: embed chunks twice, to hold the graph of only one chunk at a time. Without it all
-            graphs are held and nothing is computed twice.
+        chunks: how the batch is cut.
 
     Returns:
-        the second of what ``loss_of`` returns.
+        The second of what ``loss_of`` returns.
     """
-    rows, device = len(log_mel), log_mel.device
-    count = math.ceil(rows / chunk_segments) if chunk_segments else 1
-    if count <= 1:
+    device = log_mel.device
+    if chunks.blocks == 1 and (not chunks.segments or len(log_mel) <= chunks.segments):
         loss, metrics = loss_of(encoder(log_mel))
         loss.backward()
         return metrics
 
-    order = torch.randperm(rows)
-    place = order.argsort().to(device)
-    chunks = order.to(device).tensor_split(count)
-    if not recompute:
-        loss, metrics = loss_of(torch.cat([encoder(log_mel[chunk]) for chunk in chunks])[place])
+    drawn = [chunk.to(device) for chunk in draw_chunks(len(log_mel), chunks)]
+    place = torch.cat(drawn).argsort()
+    if not chunks.recompute:
+        loss, metrics = loss_of(torch.cat([encoder(log_mel[chunk]) for chunk in drawn])[place])
         loss.backward()
         return metrics
 
     states, embedded = [], []
     with torch.no_grad():
-        for chunk in chunks:
+        for chunk in drawn:
             states.append(random_state(device))
             embedded.append(encoder(log_mel[chunk]))
     h = torch.cat(embedded)[place].requires_grad_()
@@ -93,7 +116,7 @@ def backward_in_chunks(
     loss.backward()
     assert h.grad is not None
     with running_statistics_kept(encoder):
-        for chunk, state in zip(chunks, states, strict=True):
+        for chunk, state in zip(drawn, states, strict=True):
             restore_random_state(device, state)
             encoder(log_mel[chunk]).backward(h.grad[chunk])
     return metrics

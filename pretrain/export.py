@@ -5,7 +5,7 @@ Writes the encoder of a run's last checkpoint (its moving average, where the run
 its log, versions, and the weights it went on from, if any, inside. Heads are left out: a later run with
 init_from learns its own.
 
-The statistics by which hear_msss standardises the levels beside h are measured on segments of the
+The statistics by which hear_msss standardises its levels (features) are measured on segments of the
 run's corpus; --corpus says where it is now, --no-levels leaves them out.
 """
 
@@ -23,10 +23,10 @@ import torch
 import yaml
 
 from hear_msss.encoder import Encoder
-from hear_msss.features import measure_levels
+from hear_msss.features import Levels, measure_levels
 from hear_msss.frontend import FrontEnd
 from hear_msss.options import Options, parse_options
-from hear_msss.weights import save_weights
+from hear_msss.weights import Weights, save_weights
 from pretrain.checkpoint import load_checkpoint
 from pretrain.corpus.open import open_source
 from pretrain.origin import read_origin
@@ -61,8 +61,8 @@ def run_info(folder: Path, step: int) -> dict[str, Any]:
     } | ({"init": origin} if origin else {})
 
 
-def measure_on_corpus(encoder: Encoder, settings: Settings, location: str) -> None:
-    """Set an encoder's level statistics from segments drawn as in training."""
+def measure_on_corpus(encoder: Encoder, settings: Settings, location: str) -> Levels:
+    """Statistics of an encoder's levels over segments drawn as in training."""
     front_end = FrontEnd(encoder.config)
     batches = open_source(location, settings.corpus_weights or None).batches(
         batch_size=LEVEL_BATCH, segment_samples=encoder.config.segment_samples, seed=settings.seed
@@ -70,7 +70,7 @@ def measure_on_corpus(encoder: Encoder, settings: Settings, location: str) -> No
     log_mel = [
         front_end(next(batches)[0].float() * INT16_SCALE) for _ in range(LEVEL_SEGMENTS // LEVEL_BATCH)
     ]
-    measure_levels(encoder.eval(), torch.cat(log_mel))
+    return measure_levels(encoder.eval(), torch.cat(log_mel))
 
 
 def export(
@@ -87,7 +87,7 @@ def export(
         folder: of the run.
         out: file to write.
         corpus: where the run's corpus is now, if not where it was.
-        levels: measure the statistics of the levels beside h, which takes some 2000 segments.
+        levels: measure the statistics of the levels, which takes some 2000 segments.
         options: embedding options that ``load_model`` takes for defaults with these weights.
         half: store matrices and kernels as float16.
 
@@ -105,13 +105,14 @@ def export(
     encoder.load_state_dict(
         {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     )
+    measured = None
     if levels:
         location = corpus or json.loads((folder / CORPUS).read_text(encoding="utf-8"))["location"]
-        measure_on_corpus(encoder, settings, location)
+        measured = measure_on_corpus(encoder, settings, location)
     info = run_info(folder, state["step"])
     if options:
         info["options"] = options
-    save_weights(out, encoder, info, torch.float16 if half else torch.float32)
+    save_weights(out, Weights(encoder, measured, info), torch.float16 if half else torch.float32)
     return info
 
 
@@ -129,7 +130,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--half", action="store_true", help="matrices in float16: half the size")
     parser.add_argument("--corpus", help="the run's corpus, if it is not where it was")
-    parser.add_argument("--no-levels", action="store_true", help="no statistics of the levels beside h")
+    parser.add_argument("--no-levels", action="store_true", help="no statistics of the levels: plain h only")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from hear_msss.encoder import Encoder
 from hear_msss.weights import load_weights
+from pretrain.augmentation import Augmentation
 from pretrain.depthwise import use_fast_gradients
 from pretrain.heads import Heads
 from pretrain.losses import MultipleSamplingLoss
 from pretrain.settings import Settings
-from pretrain.x_hat import XHat
 
 
 class Learner(nn.Module):
@@ -28,7 +28,7 @@ class Learner(nn.Module):
         super().__init__()
         self.encoder = Encoder(settings.model, settings.drop_connect_rate)
         if settings.init_from:
-            trained, _ = load_weights(settings.init_from)
+            trained = load_weights(settings.init_from).encoder
             if trained.config != settings.model:
                 raise ValueError(
                     f"init_from={settings.init_from!r} holds {trained.config}, the run has "
@@ -39,7 +39,7 @@ class Learner(nn.Module):
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = settings.batch_norm_momentum
         use_fast_gradients(self.encoder)
-        self.heads = Heads(settings.model.embedding_dim)
+        self.heads = Heads(settings)
         self.loss = MultipleSamplingLoss(settings)
         self.bf16 = settings.precision == "bf16"
 
@@ -49,7 +49,37 @@ class Learner(nn.Module):
             h = self.encoder(log_mel)
         return h.float() if self.bf16 else h
 
-    def losses(self, h: Tensor, x_hat: XHat | None, gather: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        """h of x, x' (and x-hat, where there is one), one after the other, to the loss and its parts."""
-        views = [self.heads(view) for view in h.chunk(2 if x_hat is None else 3)]
-        return self.loss(views, x_hat, gather)
+    def losses(
+        self,
+        h: Tensor,
+        log_mel: Tensor,
+        x_hat: Augmentation | None,
+        gather: bool = True,
+        parts: int = 1,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, and its parts and metrics.
+
+        Args:
+            h: of x, x' (and x-hat, where there is one), one after the other, ``(rows, T', d)``.
+            log_mel: what h is of, ``(rows, n_mels, frames)``.
+            x_hat: what made x-hat; None: there is none.
+            gather: take negatives from all processes.
+            parts: the loss is the mean over so many equal parts of the batch, each with its own negatives.
+        """
+        count = 2 if x_hat is None else 3
+        views = [self.heads(*view) for view in zip(h.chunk(count), log_mel.chunk(count), strict=True)]
+        if parts == 1:
+            return self.loss(views, x_hat, gather)
+        x_hats = [None] * parts if x_hat is None else ratio_parts(x_hat, parts)
+        found = [
+            self.loss(list(part), x_hat_part, gather)
+            for *part, x_hat_part in zip(*(view.parts(parts) for view in views), x_hats, strict=True)
+        ]
+        metrics = {name: torch.stack([m[name] for _, m in found]).mean() for name in found[0][1]}
+        return torch.stack([loss for loss, _ in found]).mean(), metrics
+
+
+def ratio_parts(x_hat: Augmentation, count: int) -> list[Augmentation]:
+    """What the losses need of x-hat, its ratio, for equal parts of the batch."""
+    assert x_hat.ratio is not None  # of every x-hat that is drawn
+    return [Augmentation(ratio=ratio) for ratio in x_hat.ratio.chunk(count)]

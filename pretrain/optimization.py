@@ -10,6 +10,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pretrain.settings import Settings
 
+LONGEST_WARM_UP = 0.1  # share of the budget: a run that ends inside its warm-up learns next to nothing
+
 
 def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     """Adam or AdamW in its fused form; only weights of two or more dimensions decay."""
@@ -30,7 +32,8 @@ def learning_rate(settings: Settings, step: int, progress: float) -> float:
         step: number of steps taken before it.
         progress: spent share of the budget, 0 to 1.
     """
-    rate = settings.learning_rate * min(1.0, (step + 1) / max(1, settings.warmup_steps))
+    warm_up = max((step + 1) / max(1, settings.warmup_steps), progress / LONGEST_WARM_UP)
+    rate = settings.learning_rate * min(1.0, warm_up)
     if settings.schedule == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return rate

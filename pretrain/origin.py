@@ -34,7 +34,7 @@ def note_origin(folder: Path, settings: Settings, resume: bool = False) -> None:
     path.unlink(missing_ok=True)
     if settings.init_from:
         weights = find_weights(settings.init_from)
-        _, info = load_weights(weights)
+        info = load_weights(weights).info
         origin: dict[str, Any] = {"name": weights.name, "sha256": fingerprint(weights)}
         origin |= {name: info[name] for name in KEPT_INFO if name in info}
         if "corpus" in info:

@@ -26,12 +26,14 @@ import math
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from torch import Tensor, nn
 
 from pretrain.atomic import replacing
+from pretrain.augmentation import draw_augmentations
 from pretrain.budget import Budget, StopSignals
 from pretrain.checkpoint import CHECKPOINT, save_checkpoint
 from pretrain.chunked import backward_in_chunks
@@ -54,7 +56,6 @@ from pretrain.run_state import RunState
 from pretrain.runlog import Meter, RunLog
 from pretrain.settings import Settings
 from pretrain.validation import validate
-from pretrain.x_hat import draw_x_hat
 
 CONFIG = "config.yaml"
 CORPUS = "corpus.json"
@@ -81,7 +82,7 @@ def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool 
         ValueError: settings that do not fit together, or a checkpoint of another model.
     """
     device = join_processes(settings.device)
-    clips = clips_of_process(settings.batch_size)
+    clips = clips_of_process(settings)
     budget = Budget(settings, source.steps_per_epoch(settings.batch_size))
     state = RunState.fresh(settings, device)
     spent_s = saved_s = state.restore(folder) if resume else 0.0
@@ -145,14 +146,12 @@ def take_step(
     seed = step_seed(settings.seed, state.step, process_rank())
     torch.manual_seed(seed)  # of stochastic depth and of the order of chunks
     anchor, positive = (x.to(device, non_blocking=True) for x in segments)
-    x_hat = draw_x_hat(len(anchor), settings, seed, device)
-    log_mel = state.views(anchor, positive, x_hat)
+    drawn = draw_augmentations(len(anchor), settings, seed, device)
+    log_mel = state.views(anchor, positive, drawn)
 
     state.optimizer.zero_grad(set_to_none=True)
-    loss_of = partial(learner.losses, x_hat=x_hat)
-    metrics = backward_in_chunks(
-        learner, log_mel, loss_of, settings.chunk_segments, settings.recompute_chunks
-    )
+    loss_of = partial(learner.losses, log_mel=log_mel, x_hat=drawn.x_hat, parts=settings.accumulate)
+    metrics = backward_in_chunks(learner, log_mel, loss_of, settings.chunks)
     average_gradients(learner)
     norm = float(nn.utils.clip_grad_norm_(learner.parameters(), settings.clip_gradient_norm or math.inf))
     if not math.isfinite(norm):
@@ -171,25 +170,42 @@ def take_step(
     return metrics, norm
 
 
-def clips_of_process(batch_size: int) -> int:
+def clips_of_process(settings: Settings) -> int:
     """Clips of each process in a batch of all processes.
 
     Raises:
-        ValueError: the processes would have fewer than 2 clips each, or not the same number.
+        ValueError: the processes, or the parts of a batch that have a loss each, would have fewer than 2
+            clips, or not the same number.
     """
-    clips, left_over = divmod(batch_size, process_count())
-    if left_over or clips < 2:
+    processes, parts = process_count(), settings.accumulate
+    clips_of_part, left_over = divmod(settings.batch_size, processes * parts)
+    if left_over or clips_of_part < 2:
         raise ValueError(
-            f"batch_size={batch_size} over {process_count()} processes: expected at least 2 clips each, "
-            "and the same number"
+            f"batch_size={settings.batch_size} over {processes} processes with accumulate={parts}: expected "
+            "at least 2 clips for each process and part, and the same number"
         )
-    return clips
+    return clips_of_part * parts
 
 
 def save(state: RunState, folder: Path, elapsed_s: float) -> None:
     """Write the run's checkpoint; rank 0 writes, the others have the same state."""
     if process_rank() == 0:
         save_checkpoint(folder, state.checkpoint(elapsed_s))
+
+
+def write_settings(folder: Path, settings: Settings, location: str, summary: dict[str, Any]) -> None:
+    """Write config.yaml and corpus.json of a run.
+
+    Args:
+        folder: of the run.
+        settings: as resolved.
+        location: of the corpus.
+        summary: of the corpus, as ``SegmentSource.summary`` gives it.
+    """
+    with replacing(folder / CONFIG) as file:
+        yaml.safe_dump(settings.to_dict(), file, sort_keys=False)
+    with replacing(folder / CORPUS) as file:
+        json.dump({"location": location, "summary": summary}, file, indent=1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -243,15 +259,17 @@ def run(args: argparse.Namespace) -> int:
     if Path(location).exists():
         location = str(Path(location).resolve())
     settings = layered(layers)
-    source = open_source(location, settings.corpus_weights or None, settings.validation_fraction)
+    source = open_source(
+        location,
+        settings.corpus_weights or None,
+        settings.validation_fraction,
+        settings.one_source_share,
+    )
     try:
         join_processes(settings.device)
         if process_rank() == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            with replacing(folder / CONFIG) as file:
-                yaml.safe_dump(settings.to_dict(), file, sort_keys=False)
-            with replacing(folder / CORPUS) as file:
-                json.dump({"location": location, "summary": source.summary()}, file, indent=1)
+            write_settings(folder, settings, location, source.summary())
             note_origin(folder, settings, resume)
         return train(settings, source, folder, resume)
     finally:

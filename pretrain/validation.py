@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 
+from pretrain.augmentation import draw_augmentations
 from pretrain.corpus.source import SegmentSource
 from pretrain.distributed import process_count, process_rank
 from pretrain.randomness import step_seed
 from pretrain.run_state import RunState
-from pretrain.x_hat import draw_x_hat
 
 ROWS_AT_ONCE = 128
 VALIDATION = 0x76616C  # sets the seeds of validation apart from those of training
@@ -37,10 +37,10 @@ def validate(state: RunState, source: SegmentSource) -> dict[str, float]:
             continue
         anchor, positive = anchor.to(state.device), positive.to(state.device)
         seed = step_seed(settings.seed, number, VALIDATION)
-        x_hat = draw_x_hat(len(anchor), settings, seed, state.device)
-        log_mel = state.views(anchor, positive, x_hat)
+        drawn = draw_augmentations(len(anchor), settings, seed, state.device)
+        log_mel = state.views(anchor, positive, drawn)
         h = torch.cat([learner(rows) for rows in log_mel.split(ROWS_AT_ONCE)])
-        _, metrics = learner.losses(h, x_hat, gather=False)
+        _, metrics = learner.losses(h, log_mel, drawn.x_hat, gather=False)
         clips += len(anchor)
         for name, value in metrics.items():
             sums[name] = sums.get(name, 0.0) + float(value) * len(anchor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import soxr
 import torch
@@ -9,8 +11,8 @@ from torch import Tensor, nn
 
 from hear_msss.config import ModelConfig
 from hear_msss.frontend import FrontEnd, warp_frequency
+from pretrain.augmentation import FILTER_KNOTS_HZ, Augmentation, Augmentations
 from pretrain.settings import PITCH_SHIFTS
-from pretrain.x_hat import FILTER_KNOTS_HZ, XHat
 
 INT16_SCALE = 1 / 32768
 
@@ -22,13 +24,14 @@ def filter_curves(frequencies_hz: Tensor) -> Tensor:
     return (1 - (place[None, :] - knots[:, None]).abs()).clamp(min=0)
 
 
-def mix_with_neighbor(power: Tensor, share: Tensor) -> Tensor:
-    """Power spectra with the next row's added, whose part of the mean power is the share, ``(batch,)``.
+def mix_with_neighbor(power: Tensor, share: Tensor, places: int = 1) -> Tensor:
+    """Power spectra with another row's added, whose part of the mean power is the share, ``(batch,)``.
 
-    The level stays; a silent row stays silent, and beside a silent one the share is of nothing.
+    The other row is so many places further on. The level stays. A silent row stays silent; where the
+    other row is silent, its share is silence.
     """
     level = power.mean((1, 2), keepdim=True)
-    other, other_level = power.roll(-1, 0), level.roll(-1, 0)
+    other, other_level = power.roll(-places, 0), level.roll(-places, 0)
     gain = torch.where(other_level > 0, level / other_level, 0.0)
     return torch.lerp(power, gain * other, share[:, None, None])
 
@@ -92,58 +95,81 @@ class Views(nn.Module):
         self.register_buffer("curves", filter_curves(frequencies_hz), persistent=False)
 
     @torch.no_grad()
-    def forward(self, anchor: Tensor, positive: Tensor, x_hat: XHat | None = None) -> Tensor:
+    def forward(self, anchor: Tensor, positive: Tensor, augmentations: Augmentations | None = None) -> Tensor:
         """Log-mels of all views, one after the other.
 
         Args:
             anchor: x, ``(batch, samples)``, int16, 16 kHz.
             positive: x', the same shape.
-            x_hat: what makes x-hat of x; without it there is no x-hat.
+            augmentations: changes to x and x', and what makes x-hat; by default nothing, and no x-hat.
 
         Returns:
             ``(2 * batch, n_mels, frames)`` of x, x', or ``(3 * batch, n_mels, frames)`` of x, x', x-hat.
 
         Raises:
-            ValueError: segments or an x-hat of another shape or type.
+            ValueError: segments or augmentations of another shape or type.
         """
         if anchor.dtype != torch.int16 or anchor.dim() != 2 or anchor.shape != positive.shape:
             raise ValueError(
                 f"anchor {anchor.dtype} {tuple(anchor.shape)} and positive {positive.dtype} "
                 f"{tuple(positive.shape)}: expected int16 (batch, samples) twice"
             )
-        waveform = torch.cat([anchor, positive]).to(self.curves.dtype) * INT16_SCALE
-        power = self.front_end.power(waveform)
-        if x_hat is not None:
-            check_x_hat(x_hat, len(anchor))
-            power = torch.cat([power, self.power_of_x_hat(waveform, power, x_hat)])
-        return self.front_end.log_mel(power)
+        augmentations = augmentations or Augmentations()
+        x, x_prime = (segments.to(self.curves.dtype) * INT16_SCALE for segments in (anchor, positive))
+        if augmentations.positive.noise is not None:
+            x_prime = x_prime + augmentations.positive.noise
+        power, power_prime = self.front_end.power(torch.cat([x, x_prime])).chunk(2)
+        changed = [
+            self.change(power, augmentations.anchor),
+            self.change(power_prime, augmentations.positive),
+        ]
+        if augmentations.x_hat is not None:
+            changed.append(self.make_x_hat(x, power, augmentations.x_hat))
+        return self.front_end.log_mel(torch.cat(changed))
 
-    def power_of_x_hat(self, waveform: Tensor, power: Tensor, x_hat: XHat) -> Tensor:
-        """Power spectra of x-hat, ``(batch, bins, frames)``: first the pitch, then background, then filter.
+    def make_x_hat(self, waveform: Tensor, power: Tensor, augmentation: Augmentation) -> Tensor:
+        """Power spectra of x-hat, ``(batch, bins, frames)``.
 
         Args:
-            waveform: samples whose first ``batch`` rows are x, ``(rows, samples)``.
-            power: their power spectra, ``(rows, bins, frames)``.
-            x_hat: what makes x-hat.
+            waveform: x, ``(batch, samples)``.
+            power: its power spectra, ``(batch, bins, frames)``.
+            augmentation: what makes x-hat of x.
         """
-        if self.pitch_shift == "waveform":
-            shifted = [
-                shift_pitch_of_waveform(x, float(a)) for x, a in zip(waveform, x_hat.ratio, strict=False)
-            ]
-            changed = self.front_end.power(torch.stack(shifted))
-        else:
-            changed = warp_frequency(power[: len(x_hat.ratio)], x_hat.ratio)
-        if x_hat.share is not None:
-            changed = mix_with_neighbor(changed, x_hat.share)
-        if x_hat.gain_db is not None:
-            changed = changed * (10 ** (x_hat.gain_db @ self.curves / 10))[..., None]
-        return changed
+        if self.pitch_shift == "waveform" and augmentation.ratio is not None:
+            ratios = augmentation.ratio.tolist()
+            shifted = [shift_pitch_of_waveform(row, a) for row, a in zip(waveform, ratios, strict=True)]
+            power = self.front_end.power(torch.stack(shifted).to(waveform))
+            augmentation = replace(augmentation, ratio=None)
+        return self.change(power, augmentation)
+
+    def change(self, power: Tensor, augmentation: Augmentation) -> Tensor:
+        """Power spectra ``(batch, bins, frames)`` at another pitch, with background, filtered, louder."""
+        check_sizes(augmentation, len(power))
+        if augmentation.ratio is not None:
+            power = warp_frequency(power, augmentation.ratio)
+        if augmentation.background_share is not None:
+            power = mix_with_neighbor(power, augmentation.background_share, augmentation.background_from)
+        if augmentation.filter_db is not None:
+            power = power * decibels_to_power(augmentation.filter_db @ self.curves)[..., None]
+        if augmentation.gain_db is not None:
+            power = power * decibels_to_power(augmentation.gain_db)[:, None, None]
+        return power
 
 
-def check_x_hat(x_hat: XHat, batch: int) -> None:
-    """Raises ValueError where what makes x-hat is not of the batch's size."""
-    wanted = {"ratio": (batch,), "gain_db": (batch, len(FILTER_KNOTS_HZ)), "share": (batch,)}
+def decibels_to_power(decibels: Tensor) -> Tensor:
+    """Gains in dB to factors of the power."""
+    return 10 ** (decibels / 10)
+
+
+def check_sizes(augmentation: Augmentation, batch: int) -> None:
+    """Raises ValueError where an augmentation is not for a batch of this size."""
+    wanted = {
+        "ratio": (batch,),
+        "background_share": (batch,),
+        "filter_db": (batch, len(FILTER_KNOTS_HZ)),
+        "gain_db": (batch,),
+    }
     for name, shape in wanted.items():
-        value = getattr(x_hat, name)
+        value = getattr(augmentation, name)
         if value is not None and value.shape != shape:
-            raise ValueError(f"{name} of x-hat {tuple(value.shape)}: expected {shape}")
+            raise ValueError(f"{name} {tuple(value.shape)}: expected {shape}")

@@ -30,7 +30,7 @@ def describe(name: str) -> dict[str, Any]:
     if name != UNTRAINED:
         path = find_weights(name)
         weights |= {"file": str(path), "bytes": path.stat().st_size, "sha256": fingerprint(path)}
-        weights["info"] = load_weights(name)[1]
+        weights["info"] = load_weights(name).info
     return {
         "weights": weights,
         "bundled": list(bundled()),

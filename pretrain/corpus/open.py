@@ -15,6 +15,7 @@ def open_source(
     location: str | Path,
     weights: Mapping[str, float] | None = None,
     validation_fraction: float = VALIDATION_FRACTION,
+    one_source_share: float = 0.0,
 ) -> SegmentSource:
     """Open a corpus for training.
 
@@ -24,14 +25,17 @@ def open_source(
         weights: how often each source is drawn, for every source of a packed corpus. Without it,
             each epoch is a permutation of all clips.
         validation_fraction: of the files, chosen by hash of their name, that training never sees.
+        one_source_share: share of each batch that comes from one source, drawn anew each time.
 
     Raises:
         FileNotFoundError, ValueError: no corpus there, or weights that do not fit it.
     """
     if is_packed(location):
-        return PackedSource(location, weights, validation_fraction)
-    if weights is not None:
-        raise ValueError(f"{location}: weights per source need a packed corpus; shards have no sources")
+        return PackedSource(location, weights, validation_fraction, one_source_share)
+    if weights is not None or one_source_share:
+        raise ValueError(
+            f"{location}: corpus_weights and one_source_share need a packed corpus; shards have no sources"
+        )
     return ShardSource(location, validation_fraction)
 
 

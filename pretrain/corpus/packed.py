@@ -15,6 +15,7 @@ from pretrain.corpus.sampling import (
     HELD_OUT,
     SEGMENT,
     VALIDATION_FRACTION,
+    OneSource,
     Permuted,
     Weighted,
     fill_segment,
@@ -55,6 +56,7 @@ class PackedSource:
         folder: str | Path,
         weights: Mapping[str, float] | None = None,
         validation_fraction: float = VALIDATION_FRACTION,
+        one_source_share: float = 0.0,
     ) -> None:
         self.folder = Path(folder).expanduser()
         self.corpus, index = read_corpus(self.folder)
@@ -72,14 +74,16 @@ class PackedSource:
         self.validation_clips = np.flatnonzero(usable & held)
         if not len(self.training_clips):
             raise ValueError(f"{self.folder}: no clips to train on")
-        self.sampler: Permuted | Weighted
+        training_sources = self.clip_sources[self.training_clips]
+        self.sampler: Permuted | Weighted | OneSource
         if self.weights is None:
             self.sampler = Permuted(len(self.training_clips))
         else:
-            training_sources = self.clip_sources[self.training_clips]
             groups = [np.flatnonzero(training_sources == number) for number in range(len(sources))]
             filled = [number for number, group in enumerate(groups) if len(group)]
             self.sampler = Weighted([groups[n] for n in filled], [ordered[n] for n in filled])
+        if one_source_share:
+            self.sampler = OneSource(self.sampler, training_sources, one_source_share)
         self._audio: NDArray[np.int16] | None = None
 
     def __getstate__(self) -> dict[str, Any]:

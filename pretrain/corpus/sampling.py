@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 VALIDATION_FRACTION = 0.02  # of the files: enough for a steady figure, little lost to training
-EPOCH, STEP, SEGMENT, HELD_OUT = range(4)  # keep the streams of random numbers apart
+EPOCH, STEP, SEGMENT, HELD_OUT, ONE_SOURCE = range(5)  # keep the streams of random numbers apart
 
 
 class Permuted:
@@ -77,6 +77,37 @@ class Weighted:
         for clips, count in zip(self.clips_of_source, self._counts(random, rest), strict=True):
             chosen.append(random.choice(clips, int(count), replace=False))
         return random.permutation(np.concatenate(chosen))
+
+
+class OneSource:
+    """A share of each batch comes from one source; the rest is drawn by another sampler.
+
+    The source is that of a clip drawn by the other sampler, so sources come as often as they do there.
+    A source with fewer clips than the share gives them all. No clip comes twice in a batch, unless the
+    corpus has fewer clips than a batch takes.
+
+    Args:
+        sampler: draws the rest.
+        source_of_clip: number of each clip's source, ``(clips,)``.
+        share: of the batch, above 0 to below 1.
+    """
+
+    def __init__(self, sampler: Permuted | Weighted, source_of_clip: NDArray[np.int64], share: float) -> None:
+        self.sampler, self.source_of_clip, self.share = sampler, source_of_clip, share
+
+    def steps_per_epoch(self, size: int) -> int:
+        return self.sampler.steps_per_epoch(size)
+
+    def choose(self, seed: int, step: int, size: int) -> NDArray[np.int64]:
+        """Clip numbers of batch ``step``: ``(size,)``."""
+        drawn = self.sampler.choose(seed, step, size)
+        random = np.random.default_rng((ONE_SOURCE, seed, step))
+        source = self.source_of_clip[drawn[random.integers(size)]]
+        clips = np.flatnonzero(self.source_of_clip == source)
+        alike = random.choice(clips, min(round(self.share * size), len(clips)), replace=False)
+        others = drawn[~np.isin(drawn, alike)][: size - len(alike)]
+        chosen = np.concatenate([alike, others, drawn])[:size]  # drawn again: only of a small corpus
+        return random.permutation(chosen)
 
 
 def source_weights(weights: Mapping[str, float], sources: Sequence[str]) -> list[float]:

@@ -8,29 +8,39 @@ from torch import Tensor, nn
 
 
 def cross_view_loss(
-    similarity: nn.Module, frames: Tensor, shifted_frames: Tensor, other_segments: bool = False
+    similarity: nn.Module,
+    frames: Tensor,
+    shifted_frames: Tensor,
+    candidates: Tensor | None = None,
+    first: int = 0,
 ) -> Tensor:
     """Cross-entropy of picking, for frame t of x, frame t of x-hat.
 
     Equation 4 with m = 0 is met almost at once, since a frame's positive is the frame itself. Here
-    the positive has another pitch, so the frames must agree in what happens at that time.
+    the positive sounds different, so the frames must agree in what happens at that time. The authors'
+    code has this loss, commented out.
 
     Args:
         similarity: ``(..., rows, d)``, ``(..., columns, d)`` to ``(..., rows, columns)``.
         frames: ``(batch, T', d)``, z_frame of x.
         shifted_frames: ``(batch, T', d)``, z_frame of x-hat.
-        other_segments: take as negatives the frames of the other segments of this process as well
-            as the other times of the same segment.
+        candidates: ``(rows, d)``, frames of x-hat of all segments of all processes, one after the
+            other, to pick from; None: only the frames of the same segment.
+        first: row of ``candidates`` where ``shifted_frames`` begin.
+
+    Raises:
+        ValueError: other shapes.
     """
     if frames.dim() != 3 or frames.shape != shifted_frames.shape:
         raise ValueError(
             f"frames {tuple(frames.shape)} and shifted_frames {tuple(shifted_frames.shape)}: expected "
             "(batch, frames, d) twice"
         )
-    if other_segments:
-        scores = similarity(frames.flatten(0, 1), shifted_frames.flatten(0, 1))
-        same = torch.arange(len(scores), device=scores.device)
-    else:
+    batch, time = frames.shape[:2]
+    if candidates is None:
         scores = similarity(frames, shifted_frames).flatten(0, 1)
-        same = torch.arange(frames.shape[1], device=scores.device).repeat(len(frames))
-    return F.cross_entropy(scores, same)
+        own = torch.arange(time, device=scores.device).repeat(batch)
+    else:
+        scores = similarity(frames.flatten(0, 1), candidates)
+        own = torch.arange(first, first + batch * time, device=scores.device)
+    return F.cross_entropy(scores, own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pretrain.augmentation import Augmentation
 from pretrain.distributed import gather_rows, process_rank
 from pretrain.heads import Representations
 from pretrain.losses.clip import clip_accuracy, clip_loss
@@ -13,13 +14,16 @@ from pretrain.losses.frame import frame_loss
 from pretrain.losses.pitch import pitch_error_semitones, pitch_loss, pitch_target
 from pretrain.losses.similarity import make_similarity
 from pretrain.settings import Settings
-from pretrain.x_hat import XHat
+
+Parts = dict[str, Tensor]
 
 
 class MultipleSamplingLoss(nn.Module):
     """``L = L_clip + alpha L_frame + beta L_pitch`` (equation 7), plus gamma times the cross-view loss.
 
-    A loss of weight 0 is not computed. The clip and the frame loss have one similarity each.
+    A loss of weight 0 is not computed. To add a loss, write a method that takes what the losses see of
+    the views (``Representations``: the heads' outputs, h and the log-mel), returns its parts by name,
+    and is weighed in ``forward``.
 
     Args:
         settings: kind of similarity, weights of the losses, and what each of them takes.
@@ -30,47 +34,83 @@ class MultipleSamplingLoss(nn.Module):
         self.settings = settings
         dim = settings.model.embedding_dim
         self.clip_similarity = make_similarity(settings.similarity, dim, settings.temperature)
-        self.frame_similarity = make_similarity(settings.similarity, dim, settings.temperature)
+        self.frame_similarity = self.clip_similarity
+        if not settings.shared_similarity:
+            self.frame_similarity = make_similarity(settings.similarity, dim, settings.temperature)
 
     def forward(
-        self, views: list[Representations], x_hat: XHat | None = None, gather: bool = True
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self, views: list[Representations], x_hat: Augmentation | None = None, gather: bool = True
+    ) -> tuple[Tensor, Parts]:
         """The loss to differentiate, and every part and metric of it, detached.
 
         Args:
-            views: representations of x, x' and, unless alpha = beta = gamma = 0, x-hat.
+            views: representations of x, x' and, where the settings need it, x-hat.
             x_hat: what made x-hat; without it there is none.
-            gather: take clip negatives from all processes. The loss is then the mean over the
-                anchors of this process; its mean over processes is that of the whole batch.
+            gather: take negatives from all processes. The loss is then the mean over the anchors of
+                this process; its mean over processes is that of the whole batch.
+
+        Raises:
+            ValueError: x-hat is missing.
         """
         settings = self.settings
-        anchor, positive = views[0], views[1]
-        candidates = gather_rows(positive.clip) if gather else positive.clip
-        scores = self.clip_similarity(anchor.clip, candidates)
-        first = process_rank() * len(scores) if gather else 0
-        own = torch.arange(first, first + len(scores), device=scores.device)
-        total = loss = clip_loss(scores, own)
-        parts = {"clip": loss, "clip_accuracy": clip_accuracy(scores.detach(), own)}
+        if settings.needs_x_hat and (len(views) < 3 or x_hat is None):
+            raise ValueError("these losses need x-hat and what made it: give both")
+        parts = self.clip_parts(views, gather)
+        total = parts["clip"]
         if settings.alpha:
-            frames = torch.cat([view.frame for view in views])
-            loss = frame_loss(self.frame_similarity(frames, frames), settings.frame_neighbors)
-            total, parts["frame"] = total + settings.alpha * loss, loss
-        if settings.beta or settings.gamma:
-            if len(views) < 3 or x_hat is None:
-                raise ValueError("the pitch and cross-view losses need x-hat and what made it: give both")
-            shifted = views[2]
-            if settings.beta:
-                loss = pitch_loss(
-                    anchor.pitch, shifted.pitch, pitch_target(x_hat.ratio, settings.pitch_target)
-                )
-                total, parts["pitch"] = total + settings.beta * loss, loss
-                parts["pitch_error_semitones"] = pitch_error_semitones(
-                    anchor.pitch, shifted.pitch, x_hat.ratio, settings.pitch_target
-                )
-            if settings.gamma:
-                loss = cross_view_loss(
-                    self.frame_similarity, anchor.frame, shifted.frame, settings.cross_view_other_segments
-                )
-                total, parts["cross_view"] = total + settings.gamma * loss, loss
+            parts |= self.frame_parts(views)
+            total = total + settings.alpha * parts["frame"]
+        if settings.beta and x_hat is not None:
+            parts |= self.pitch_parts(views, x_hat)
+            total = total + settings.beta * parts["pitch"]
+        if settings.gamma:
+            parts |= self.cross_view_parts(views, gather)
+            total = total + settings.gamma * parts["cross_view"]
         parts["loss"] = total
         return total, {name: value.detach() for name, value in parts.items()}
+
+    def clip_parts(self, views: list[Representations], gather: bool) -> Parts:
+        """The clip loss, the mean over its pairs of views, and the accuracy of picking x' for x."""
+        pairs = [(views[0], views[1])]
+        if self.settings.clip_both_directions:
+            pairs.append((views[1], views[0]))
+        if self.settings.clip_x_hat:
+            pairs.append((views[2], views[1]))
+        scores = [self.clip_similarity(a.clip, gathered(b.clip, gather)) for a, b in pairs]
+        own = own_rows(len(views[0].clip), gather, scores[0].device)
+        loss = torch.stack([clip_loss(s, own) for s in scores]).mean()
+        return {"clip": loss, "clip_accuracy": clip_accuracy(scores[0].detach(), own)}
+
+    def frame_parts(self, views: list[Representations]) -> Parts:
+        """The frame loss, the mean over the views (equation 5)."""
+        frames = torch.cat([view.frame for view in views])
+        return {"frame": frame_loss(self.frame_similarity(frames, frames), self.settings.frame_neighbors)}
+
+    def pitch_parts(self, views: list[Representations], x_hat: Augmentation) -> Parts:
+        """The pitch loss between x and x-hat, and its error in semitones."""
+        assert x_hat.ratio is not None  # of every x-hat that is drawn
+        pitch, shifted, target = views[0].pitch, views[2].pitch, self.settings.pitch_target
+        return {
+            "pitch": pitch_loss(pitch, shifted, pitch_target(x_hat.ratio, target)),
+            "pitch_error_semitones": pitch_error_semitones(pitch, shifted, x_hat.ratio, target),
+        }
+
+    def cross_view_parts(self, views: list[Representations], gather: bool) -> Parts:
+        """The cross-view frame loss between x and x-hat."""
+        frames, shifted = views[0].frame, views[2].frame
+        candidates, first = None, 0
+        if self.settings.cross_view_other_segments:
+            candidates = gathered(shifted.flatten(0, 1), gather)
+            first = process_rank() * shifted.shape[0] * shifted.shape[1] if gather else 0
+        return {"cross_view": cross_view_loss(self.frame_similarity, frames, shifted, candidates, first)}
+
+
+def gathered(rows: Tensor, gather: bool) -> Tensor:
+    """Rows of all processes, or as they are."""
+    return gather_rows(rows) if gather else rows
+
+
+def own_rows(count: int, gather: bool, device: torch.device) -> Tensor:
+    """Which of the gathered rows are this process's, ``(count,)``."""
+    first = process_rank() * count if gather else 0
+    return torch.arange(first, first + count, device=device)

@@ -17,7 +17,7 @@ from hear_msss.export import cached_onnx, encoder_sha256, export_onnx
 from hear_msss.features import Features, choices
 from hear_msss.model import MSSS
 from hear_msss.options import Options
-from hear_msss.weights import untrained_encoder
+from hear_msss.weights import untrained_encoder, untrained_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -143,8 +143,8 @@ def test_the_cache_holds_one_file_for_each_encoder(encoder, tmp_path, monkeypatc
 
 
 def test_features_of_one_encoder_do_not_share_a_graph(encoder):
-    folded = fold_batch_norm(encoder)
-    hashes = {encoder_sha256(Features(folded, name)) for name in choices()}
+    folded, levels = fold_batch_norm(encoder), untrained_weights().levels
+    hashes = {encoder_sha256(Features(folded, name, levels)) for name in choices()}
     assert len(hashes) == len(choices())
 
 

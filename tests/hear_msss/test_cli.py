@@ -247,10 +247,11 @@ def test_options_are_json_or_text():
 
 
 def test_info_tells_sizes_and_sha256(tmp_path, capsys):
-    from hear_msss.weights import fingerprint, save_weights, untrained_encoder
+    from hear_msss.weights import Weights, fingerprint, save_weights, untrained_encoder
 
     path = tmp_path / "small.safetensors"
-    save_weights(path, untrained_encoder(), {"note": "nothing", "options": {"scene": "mean_max"}})
+    info = {"note": "nothing", "options": {"scene": "mean_max"}}
+    save_weights(path, Weights(untrained_encoder(), None, info))
     assert main(["info", "--model", str(path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["weights"]["sha256"] == fingerprint(path)

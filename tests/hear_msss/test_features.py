@@ -8,11 +8,12 @@ import torch
 from sklearn.decomposition import PCA
 
 import hear_msss
-from hear_msss.encoder import TAPPED
 from hear_msss.features import (
+    BLOCK_CHANNELS,
     LIMIT,
     SHRINK,
     Features,
+    Levels,
     all_levels,
     block_means,
     choices,
@@ -21,7 +22,7 @@ from hear_msss.features import (
     principal_components,
 )
 from hear_msss.frontend import FrontEnd
-from hear_msss.weights import load_weights, save_weights, untrained_encoder
+from hear_msss.weights import Weights, load_weights, save_weights, untrained_encoder
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +33,13 @@ def segments() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def encoder(segments):
-    encoder = untrained_encoder()
-    measure_levels(encoder, segments)
-    return encoder
+def encoder():
+    return untrained_encoder()
+
+
+@pytest.fixture(scope="module")
+def levels(encoder, segments) -> Levels:
+    return measure_levels(encoder, segments)
 
 
 def test_log_mel_statistics_are_those_of_numpy(segments):
@@ -50,11 +54,11 @@ def test_log_mel_statistics_are_those_of_numpy(segments):
 
 def test_block_means_are_means_over_frequency_and_a_third_of_the_time(encoder, segments):
     with torch.no_grad():
-        taps = encoder.trunk(segments, tuple(TAPPED))[1]
+        taps = encoder.trunk(segments, tuple(BLOCK_CHANNELS))[1]
         got = block_means(taps)
     assert got.shape == (6, 3, 448)
     first = 0
-    for tap, channels in zip(taps, TAPPED.values(), strict=True):
+    for tap, channels in zip(taps, BLOCK_CHANNELS.values(), strict=True):
         for frame, third in enumerate(np.array_split(tap.numpy(), 3, axis=3)):
             np.testing.assert_allclose(
                 got[:, frame, first : first + channels], third.mean((2, 3)), rtol=1e-3, atol=1e-4
@@ -62,9 +66,9 @@ def test_block_means_are_means_over_frequency_and_a_third_of_the_time(encoder, s
         first += channels
 
 
-def test_levels_are_standardised_where_they_were_measured(encoder, segments):
+def test_levels_are_standardised_where_they_were_measured(encoder, levels, segments):
     with torch.no_grad():
-        frames = Features(encoder, "blocks+log_mel")(segments)
+        frames = Features(encoder, "blocks+log_mel", levels)(segments)
     inside = (frames.abs() < LIMIT).all(dim=0).all(dim=0)
     assert inside.float().mean() > 0.95
     count = int(inside.sum())
@@ -72,12 +76,12 @@ def test_levels_are_standardised_where_they_were_measured(encoder, segments):
     torch.testing.assert_close(frames.flatten(0, 1).std(0)[inside], torch.ones(count), rtol=0, atol=1e-3)
 
 
-def test_components_are_those_of_scikit_learn(encoder, segments):
+def test_components_are_those_of_scikit_learn(encoder, levels, segments):
     """Weighted and standardised by numpy, then sklearn's PCA, each component up to its sign."""
     with torch.no_grad():
-        levels = torch.cat([*all_levels(encoder, segments, ["h", "blocks", "log_mel"]).values()], -1).numpy()
-        got = Features(encoder, "components")(segments).flatten(0, 1).numpy()
-    centred = levels - levels.mean(0)
+        values = torch.cat([*all_levels(encoder, segments, ["h", "blocks", "log_mel"]).values()], -1).numpy()
+        got = Features(encoder, "components", levels)(segments).flatten(0, 1).numpy()
+    centred = values - values.mean(0)
     deviation = np.maximum(centred.reshape(18, -1).std(0, ddof=1), 1e-3)
     weights = np.repeat([1.0, 1.0, 2.0], [512, 448, 192])
     standard = (np.clip(centred / deviation, -LIMIT, LIMIT) * weights).reshape(18, -1)
@@ -103,13 +107,13 @@ def test_components_do_not_depend_on_signs_that_eigenvectors_leave_open(encoder,
 
 
 @pytest.mark.parametrize("features", sorted(set(choices()) - {"components"}))
-def test_parts_stand_side_by_side(encoder, segments, features):
+def test_parts_stand_side_by_side(encoder, levels, segments, features):
     sizes = {"h": 512, "blocks": 448, "log_mel": 192}
     with torch.no_grad():
-        joined = Features(encoder, features)(segments[:2])
+        joined = Features(encoder, features, levels)(segments[:2])
         first = 0
         for part in features.split("+"):
-            alone = Features(encoder, part)(segments[:2])
+            alone = Features(encoder, part, levels)(segments[:2])
             torch.testing.assert_close(joined[..., first : first + sizes[part]], alone)
             first += sizes[part]
     assert joined.shape == (2, 3, first)
@@ -117,19 +121,32 @@ def test_parts_stand_side_by_side(encoder, segments, features):
     assert (model.scene_embedding_size, model.timestamp_embedding_size) == (first, first)
 
 
-def test_far_outliers_are_limited(encoder):
+def test_far_outliers_are_limited(encoder, levels):
     with torch.no_grad():
-        loud = Features(encoder, "log_mel")(torch.full((1, 64, 96), 1e4))
+        loud = Features(encoder, "log_mel", levels)(torch.full((1, 64, 96), 1e4))
     assert loud[..., :128].unique().tolist() == [LIMIT]
 
 
-def test_statistics_travel_with_the_weights(encoder, tmp_path):
-    save_weights(tmp_path / "w.safetensors", encoder, {})
-    loaded = load_weights(tmp_path / "w.safetensors")[0]
-    assert torch.equal(loaded.level_mean, encoder.level_mean)
-    assert torch.equal(loaded.level_std, encoder.level_std)
-    assert torch.equal(loaded.components, encoder.components)
-    assert encoder.level_std.std() > 0
+def test_statistics_travel_with_the_weights(encoder, levels, tmp_path):
+    save_weights(tmp_path / "w.safetensors", Weights(encoder, levels, {}))
+    loaded = load_weights(tmp_path / "w.safetensors").levels
+    for name in ("mean", "std", "components"):
+        assert torch.equal(getattr(loaded, name), getattr(levels, name))
+    assert levels.std.std() > 0
+    model = hear_msss.load_model(str(tmp_path / "w.safetensors"), features="components")
+    assert torch.equal(model.encoder.components, levels.components)
+
+
+def test_weights_without_statistics_give_h_and_nothing_else(encoder, tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, Weights(encoder, None, {}))
+    assert load_weights(path).levels is None
+    assert hear_msss.get_scene_embeddings(torch.zeros(1, 16_000), hear_msss.load_model(str(path))).shape == (
+        1,
+        512,
+    )
+    with pytest.raises(ValueError, match="without --no-levels"):
+        hear_msss.load_model(str(path), features="components")
 
 
 def test_unknown_features():

@@ -6,10 +6,10 @@ from torch import nn
 
 from hear_msss.config import ModelConfig
 from hear_msss.encoder import Encoder
-from pretrain.chunked import backward_in_chunks
+from pretrain.augmentation import Augmentation
+from pretrain.chunked import Chunks, backward_in_chunks, draw_chunks
 from pretrain.learner import Learner
 from pretrain.settings import Settings
-from pretrain.x_hat import XHat
 
 
 def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -29,20 +29,22 @@ def learner() -> Learner:
 
 
 @pytest.fixture(scope="module")
-def batch() -> tuple[torch.Tensor, XHat]:
+def batch() -> tuple[torch.Tensor, Augmentation]:
     generator = torch.Generator().manual_seed(1)
     log_mel = torch.randn(12, 64, 96, generator=generator, dtype=torch.float64) * 4 - 4
-    return log_mel, XHat(torch.tensor([0.8, 0.9, 1.1, 1.2], dtype=torch.float64))
+    return log_mel, Augmentation(ratio=torch.tensor([0.8, 0.9, 1.1, 1.2], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("chunk, recompute", [(12, True), (5, True), (4, False)])
-def test_gradient_equals_that_of_the_whole_batch(learner, batch, chunk, recompute):
+@pytest.mark.parametrize(
+    "chunks", [Chunks(12), Chunks(5), Chunks(4, recompute=False), Chunks(0, 3), Chunks(3, 3)]
+)
+def test_gradient_equals_that_of_the_whole_batch(learner, batch, chunks):
     log_mel, x_hat = batch
     learner.eval()
-    loss, _ = learner.losses(learner(log_mel), x_hat)
+    loss, _ = learner.losses(learner(log_mel), log_mel, x_hat)
     loss.backward()
     expected = gradients(learner)
-    metrics = backward_in_chunks(learner, log_mel, lambda h: learner.losses(h, x_hat), chunk, recompute)
+    metrics = backward_in_chunks(learner, log_mel, lambda h: learner.losses(h, log_mel, x_hat), chunks)
     found = gradients(learner)
     assert metrics["loss"].item() == pytest.approx(loss.item(), rel=1e-12)
     assert found.keys() == expected.keys()
@@ -73,7 +75,7 @@ def test_second_pass_repeats_the_noise_and_leaves_running_statistics_alone():
     x = torch.randn(10, 4) * 3 + 1
     rows = []
     model.register_forward_pre_hook(lambda module, args: rows.append(args[0]))
-    backward_in_chunks(model, x, lambda h: (h.square().sum(), None), chunk_segments=4)
+    backward_in_chunks(model, x, lambda h: (h.square().sum(), None), Chunks(4))
     first = [y for graph, y in model.passes if not graph]
     second = [y for graph, y in model.passes if graph]
     assert len(first) == len(second) == 3
@@ -97,10 +99,10 @@ def test_rows_keep_their_places_and_all_are_seen_once_without_a_second_pass():
             return x * scale
 
     x = torch.arange(7.0)[:, None]
-    backward_in_chunks(Doubling(), x, lambda h: (h.sum(), calls.append(h.detach())), 7)
+    backward_in_chunks(Doubling(), x, lambda h: (h.sum(), calls.append(h.detach())), Chunks(7))
     assert calls[0] == 7 and len(calls) == 2
     calls.clear()
-    seen = backward_in_chunks(Doubling(), x, lambda h: (h.sum(), h.detach()), 3)
+    seen = backward_in_chunks(Doubling(), x, lambda h: (h.sum(), h.detach()), Chunks(3))
     assert torch.equal(seen, 2 * x)
     assert sorted(calls) == [2, 2, 2, 2, 3, 3]  # three chunks, as even as can be, twice
 
@@ -114,5 +116,19 @@ def test_drop_connect_is_repeated_in_the_second_pass():
             norm.running_var.fill_(0.05)
     seen = []
     encoder.register_forward_hook(lambda module, args, h: seen.append(h.detach()))
-    backward_in_chunks(encoder, torch.randn(6, 64, 96) * 4, lambda h: (h.sum(), None), 3)
+    backward_in_chunks(encoder, torch.randn(6, 64, 96) * 4, lambda h: (h.sum(), None), Chunks(3))
     assert torch.equal(seen[0], seen[2]) and torch.equal(seen[1], seen[3])
+
+
+@pytest.mark.parametrize(
+    "chunks, sizes", [(Chunks(0, 3), [4, 4, 4]), (Chunks(3, 3), [2] * 6), (Chunks(5), [4] * 3)]
+)
+def test_chunks_hold_each_row_once_and_no_rows_of_two_views(chunks, sizes):
+    drawn = draw_chunks(12, chunks)
+    assert sorted(torch.cat(drawn).tolist()) == list(range(12))
+    assert [len(chunk) for chunk in drawn] == sizes
+    if chunks.blocks == 3:
+        assert all(len(set((chunk // 4).tolist())) == 1 for chunk in drawn)
+    assert any(
+        not torch.equal(chunk, draw) for chunk, draw in zip(drawn, draw_chunks(12, chunks), strict=True)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -130,6 +131,33 @@ def test_batches_larger_than_the_corpus_repeat_evenly(corpus, weights):
     for anchor, _ in draw(source, 3, batch_size=2 * clips + 2):
         counts = np.bincount(clips_of(anchor), minlength=TOTAL)
         assert set(counts[counts > 0]) == {2, 3} and (counts > 0).sum() == clips
+
+
+def source_of(clip: int) -> str:
+    return "big" if clip < 60 else "middle" if clip < 90 else "small"
+
+
+@pytest.mark.parametrize("weights", [None, {"big": 1, "middle": 3, "small": 1}])
+def test_half_a_batch_is_of_one_source_and_the_rest_as_without(corpus, weights):
+    plain = open_source(corpus, weights, validation_fraction=0.0)
+    source = open_source(corpus, weights, validation_fraction=0.0, one_source_share=0.5)
+    for (anchor, _), (without, _) in zip(draw(source, 100), draw(plain, 100), strict=True):
+        clips, new = set(clips_of(anchor)), set(clips_of(anchor)) - set(clips_of(without))
+        assert len(clips) == 8 and len({source_of(clip) for clip in new}) <= 1
+        assert max(Counter(map(source_of, clips)).values()) >= 4
+    assert source.steps_per_epoch(8) == plain.steps_per_epoch(8)
+    assert same(draw(source, 5, first_step=3), draw(source, 8)[3:])
+    parts = [draw(source, 4, batch_size=4, rank=rank, world_size=2) for rank in (0, 1)]
+    for step, (anchor, _) in enumerate(draw(source, 4)):
+        assert torch.equal(anchor, torch.cat([part[step][0] for part in parts]))
+
+
+def test_the_one_source_is_drawn_as_often_as_its_clips(corpus):
+    source = open_source(
+        corpus, {"big": 1, "middle": 3, "small": 0}, validation_fraction=0.0, one_source_share=0.9
+    )
+    most = [Counter(n < 60 for n in clips_of(anchor)).most_common(1)[0][0] for anchor, _ in draw(source, 400)]
+    assert np.mean(most) == pytest.approx(0.25, abs=0.08)  # of big: 400 draws have a deviation of 0.022
 
 
 def test_wrong_weights_are_errors(corpus):

@@ -35,18 +35,27 @@ def script():
     return module
 
 
-@pytest.mark.parametrize("similarity", ["bilinear", "cosine"])
-def test_gradient_of_two_processes_is_that_of_one(found, script, similarity):
-    learner = script.make_learner(0, similarity)
-    expected = script.gradients(learner, slice(0, script.CLIPS), chunk_segments=0)
-    assert max(gradient.abs().max() for gradient in expected.values()) > 1e-3
-    for rank in (0, 1):
-        gradients = found[rank][similarity]
-        assert gradients.keys() == expected.keys()
-        for name in expected:
-            scale = expected[name].abs().max().item()
-            close = torch.allclose(gradients[name], expected[name], rtol=1e-7, atol=1e-9 * scale + 1e-14)
-            assert close, name
+def test_every_shipped_config_is_compared(script):
+    assert {"paper", "authors", "cpu", "gpu", "cola", "full_cosine", "cross_view"} <= set(script.CONFIGS)
+
+
+def test_loss_and_gradient_of_two_processes_are_those_of_one(found, script):
+    """For every shipped configuration, in float64; one of them with the whole encoder."""
+    for config in [*script.CONFIGS, *script.BEYOND]:
+        learner = script.make_learner(0, config)
+        parts = learner.loss.settings.accumulate
+        expected = script.gradients(learner, script.clips_of(0, 1, parts), script.Chunks())
+        loss = expected.pop("loss")
+        assert max(gradient.abs().max() for gradient in expected.values()) > 1e-3
+        losses = [found[rank][config].pop("loss") for rank in (0, 1)]
+        assert torch.stack(losses).mean().item() == pytest.approx(loss.item(), rel=1e-9), config
+        for rank in (0, 1):
+            gradients = found[rank][config]
+            assert gradients.keys() == expected.keys()
+            for name in expected:
+                scale = expected[name].abs().max().item()
+                close = torch.allclose(gradients[name], expected[name], rtol=1e-7, atol=1e-9 * scale + 1e-14)
+                assert close, (config, name)
 
 
 def test_running_statistics_are_averaged(found):

@@ -1,12 +1,14 @@
 """Each loss against a slow loop written from its equation."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from hear_msss.config import ModelConfig
-from pretrain.heads import Representations
+from pretrain.augmentation import Augmentation
+from pretrain.heads import Heads, Representations
 from pretrain.losses import (
     BilinearSimilarity,
     CosineSimilarity,
@@ -19,8 +21,7 @@ from pretrain.losses import (
     pitch_loss,
     pitch_target,
 )
-from pretrain.settings import Settings
-from pretrain.x_hat import XHat
+from pretrain.settings import PITCH_TARGETS, Settings
 
 SIZES = [(2, 1, 3), (3, 3, 4), (5, 4, 2)]  # batch, frames, d
 
@@ -147,7 +148,8 @@ def test_pitch_loss(batch, frames, dim):
 def test_cross_view_loss(kind, batch, frames, dim, other_segments):
     similarity, x, shifted = make(kind, dim), random(batch, frames, dim), random(batch, frames, dim, seed=1)
     expected = slow_cross_view(similarity, x, shifted, other_segments)
-    loss = cross_view_loss(similarity, x, shifted, other_segments)
+    candidates = shifted.flatten(0, 1) if other_segments else None
+    loss = cross_view_loss(similarity, x, shifted, candidates)
     assert loss.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
@@ -155,12 +157,13 @@ def test_pitch_targets():
     ratio = torch.tensor([0.5, 1.0, 2.0, 2 ** (1 / 12)], dtype=torch.float64)
     assert pitch_target(ratio, "semitones").tolist() == pytest.approx([-12, 0, 12, 1])
     assert pitch_target(ratio, "log2").tolist() == pytest.approx([-1, 0, 1, 1 / 12])
-    assert pitch_target(ratio, "ratio").tolist() == ratio.tolist()
-    with pytest.raises(ValueError, match="semitones, log2, ratio"):
+    assert pitch_target(ratio, "ratio_minus_one").tolist() == pytest.approx([-0.5, 0, 1, 2 ** (1 / 12) - 1])
+    assert pitch_target(ratio, "authors")[1:].tolist() == pytest.approx([0, 4095, 1])
+    with pytest.raises(ValueError, match="ratio_minus_one, semitones, log2, authors"):
         pitch_target(ratio, "cents")
 
 
-@pytest.mark.parametrize("target", ["semitones", "log2", "ratio"])
+@pytest.mark.parametrize("target", PITCH_TARGETS)
 def test_pitch_error_is_in_semitones_whatever_the_target(target):
     ratio = torch.tensor([0.8, 1.2], dtype=torch.float64)
     pitch = random(2, 3)
@@ -189,6 +192,8 @@ def representations(batch: int, frames: int, dim: int) -> list[Representations]:
             random(batch, dim, seed=s),
             random(batch, frames, dim, seed=s + 10),
             random(batch, frames, seed=s + 20),
+            random(batch, frames, dim, seed=s + 30),
+            random(batch, 64, 32 * frames, seed=s + 40),
         )
         for s in range(3)
     ]
@@ -200,11 +205,11 @@ def test_total(kind, alpha, beta, gamma):
     x, positive, shifted = views = representations(4, 3, 5)
     ratio = torch.tensor([0.8, 0.9, 1.1, 1.2], dtype=torch.float64)
     total = total_loss(5, kind, alpha=alpha, beta=beta, gamma=gamma, frame_neighbors=1)
-    loss, parts = total(views, XHat(ratio))
+    loss, parts = total(views, Augmentation(ratio=ratio))
     expected = slow_clip(total.clip_similarity, x.clip, positive.clip)
     # Equation 5: the mean over the three views.
     expected += alpha * sum(slow_frame(total.frame_similarity, view.frame, 1) for view in views) / 3
-    expected += beta * slow_pitch(x.pitch, shifted.pitch, 12 * torch.log2(ratio))
+    expected += beta * slow_pitch(x.pitch, shifted.pitch, ratio - 1)
     expected += gamma * slow_cross_view(total.frame_similarity, x.frame, shifted.frame, False)
     assert loss.item() == pytest.approx(expected, rel=1e-9)
     assert ("frame" in parts, "pitch" in parts, "cross_view" in parts) == (alpha > 0, beta > 0, gamma > 0)
@@ -215,6 +220,52 @@ def test_cola_needs_no_shifted_view_and_the_pitch_loss_does():
     total_loss(4, alpha=0, beta=0)(views)
     with pytest.raises(ValueError, match="x-hat"):
         total_loss(4, alpha=0, beta=1)(views)
+
+
+@pytest.mark.parametrize("both, with_x_hat", [(True, False), (False, True), (True, True)])
+def test_clip_loss_of_several_pairs_is_their_mean(both, with_x_hat):
+    x, positive, shifted = views = representations(4, 3, 5)
+    total = total_loss(5, alpha=0, beta=0, clip_both_directions=both, clip_x_hat=with_x_hat)
+    similarity = total.clip_similarity
+    expected = [slow_clip(similarity, x.clip, positive.clip)]
+    expected += [slow_clip(similarity, positive.clip, x.clip)] * both
+    expected += [slow_clip(similarity, shifted.clip, positive.clip)] * with_x_hat
+    x_hat = Augmentation(ratio=torch.ones(4)) if with_x_hat else None
+    loss, parts = total(views if with_x_hat else views[:2], x_hat)
+    assert loss.item() == pytest.approx(sum(expected) / len(expected), rel=1e-9)
+    assert parts["clip_accuracy"] == clip_accuracy(similarity(x.clip, positive.clip), torch.arange(4))
+
+
+def test_one_matrix_or_one_each():
+    shared, apart = total_loss(4), total_loss(4, shared_similarity=False)
+    assert shared.clip_similarity is shared.frame_similarity and len(list(shared.parameters())) == 1
+    assert not torch.equal(apart.clip_similarity.weight, apart.frame_similarity.weight)
+
+
+@pytest.mark.parametrize("pooling", ["average", "maximum"])
+@pytest.mark.parametrize("normalize_h", [True, False])
+def test_heads(pooling, normalize_h):
+    model = ModelConfig(embedding_dim=6, normalize_h=normalize_h)
+    heads = Heads(Settings(steps=1, model=model, clip_pooling=pooling)).double()
+    for parameter in heads.parameters():
+        parameter.data = random(*parameter.shape, seed=parameter.numel())
+    h, log_mel = random(2, 3, 6), random(2, 64, 96)
+    found = heads(h, log_mel)
+    assert found.h is h and found.log_mel is log_mel
+
+    def slow(head, x):
+        if not normalize_h:
+            norm, _, linear = head
+            x = (x - x.mean()) / (x.var(unbiased=False) + 1e-5).sqrt() * norm.weight + norm.bias
+            return linear.weight @ torch.tanh(x) + linear.bias
+        return head.weight @ x + head.bias
+
+    for n in range(2):
+        pooled = torch.stack([max(column) if pooling == "maximum" else sum(column) / 3 for column in h[n].T])
+        torch.testing.assert_close(found.clip[n], slow(heads.clip, pooled))
+        for t in range(3):
+            torch.testing.assert_close(found.frame[n, t], slow(heads.frame, h[n, t]))
+            torch.testing.assert_close(found.pitch[n, t], slow(heads.pitch, h[n, t])[0])
 
 
 @pytest.mark.parametrize("kind", ["bilinear", "cosine"])
@@ -230,8 +281,11 @@ def test_gradients(kind):
 
     def loss(*inputs):
         parts, given = inputs[:9], dict(zip(names, inputs[9:], strict=True))
-        rebuilt = [Representations(*parts[i : i + 3]) for i in (0, 3, 6)]
-        return torch.func.functional_call(total, given, (rebuilt, XHat(ratio)))[0]
+        rebuilt = [
+            replace(view, clip=c, frame=f, pitch=p)
+            for view, c, f, p in zip(views, parts[::3], parts[1::3], parts[2::3], strict=True)
+        ]
+        return torch.func.functional_call(total, given, (rebuilt, Augmentation(ratio=ratio)))[0]
 
     assert torch.autograd.gradcheck(loss, (*tensors, *weights))
 

@@ -27,7 +27,32 @@ def test_paper_is_the_recipe_of_section_3_2():
     assert (paper.alpha, paper.beta, paper.gamma, paper.frame_neighbors) == (1, 1, 0, 0)
     assert (paper.ratio_min, paper.ratio_max, paper.similarity) == (0.8, 1.2, "bilinear")
     assert (paper.weight_decay, paper.clip_gradient_norm, paper.ema_decay) == (0, 0, 0)
-    assert paper.model == ModelConfig()
+    assert paper.model == ModelConfig(n_fft=400)
+    assert (paper.pitch_target, paper.shared_similarity) == ("ratio_minus_one", True)
+    assert (paper.pass_per_view, paper.accumulate, paper.clip_pooling) == (True, 1, "average")
+
+
+def test_authors_is_the_released_recipe():
+    authors, paper = layered([read_config("authors")]), layered([read_config("paper")])
+    differences = {name: value for name, value in authors.to_dict().items() if value != paper.to_dict()[name]}
+    assert differences == {
+        **{
+            "epochs": None,
+            "steps": 4000,
+            "accumulate": 2,
+            "chunk_segments": 512,
+            "alpha": 0.01,
+            "beta": 0.01,
+        },
+        **{"pitch_target": "authors", "positive_noise": 0.001, "clip_pooling": "maximum"},
+        **{"frequency_pooling": "maximum", "normalize_h": False},
+    }
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_every_shipped_config_makes_settings(name):
+    base = [] if shipped_configs()[name] == "base" else [read_config("cpu")]
+    layered([*base, read_config(name)])
 
 
 @pytest.mark.parametrize("name", ["cola", "clip_frame", "clip_pitch", "full", "full_cosine"])
@@ -70,11 +95,16 @@ def test_resolved_settings_make_the_same_settings_again():
         ("recompute_chunks=1", "expected true or false"),
         ("corpus_weights=3", "expected a mapping"),
         ("learning_rate=0", "above 0"),
-        ("optimizer=sgd", "adam or adamw"),
+        ("optimizer=sgd", "adam, adamw"),
         ("pitch_target=cents", "semitones"),
         ("ratio_min=1.3", "ratio_max"),
         ("ratio_min=1.2", "the pitch loss learns nothing"),
         ("filter_db=-1", "0 or more"),
+        ("accumulate=0", "at least 1"),
+        ("clip_pooling=mean", "average, maximum"),
+        ("frequency_pooling=mean", "'average' or 'maximum'"),
+        ("device=gpu", "auto, cpu, cuda"),
+        ("one_source_share=1", "below 1"),
         ("mix_share=1", "below 1"),
         ("n_fft=100", "win_length"),
         ("sample_rate=22050", "16000"),
@@ -86,8 +116,17 @@ def test_wrong_settings_are_named(assignment, message):
         layered([read_config("cpu"), parse_assignment(assignment)])
 
 
+@pytest.mark.parametrize("name, value", [("gamma", 0.5), ("clip_x_hat", True)])
+def test_a_loss_between_x_and_an_x_hat_that_equals_x_is_refused(name, value):
+    same = {"beta": 0, "ratio_min": 1, "ratio_max": 1, name: value}
+    with pytest.raises(ValueError, match=f"{name}=.*x-hat equals x"):
+        layered([read_config("cpu"), same])
+    for change in ({"filter_db": 3}, {"mix_share": 0.2}, {"random_gain_db": 6}, {"ratio_max": 1.1}):
+        layered([read_config("cpu"), {**same, **change}])
+
+
 def test_wrong_layers_are_named(tmp_path):
-    with pytest.raises(ValueError, match="one of cpu, paper, pool_weights"):
+    with pytest.raises(ValueError, match="one of authors, cpu, gpu, paper, pool_weights"):
         read_config("colla")
     with pytest.raises(ValueError, match="key=value"):
         parse_assignment("steps")
@@ -107,6 +146,10 @@ def test_learning_rate_warms_up_and_falls_as_a_cosine():
     assert rates[4] == pytest.approx(0.05 * 0.5 * (1 + math.cos(math.pi * 0.04)))
     assert rates[50] == pytest.approx(0.05)
     assert rates[99] < 1e-4 and rates[9:] == sorted(rates[9:], reverse=True)
+    short = Settings(steps=50, learning_rate=0.1, warmup_steps=100)  # over after a tenth of the budget
+    assert learning_rate(short, 0, 0.0) == pytest.approx(0.001)
+    assert learning_rate(short, 3, 3 / 50) == pytest.approx(0.06)
+    assert [learning_rate(short, step, step / 50) for step in (5, 20, 49)] == [0.1] * 3
     constant = Settings(steps=100, learning_rate=0.1)
     assert {learning_rate(constant, step, step / 100) for step in range(100)} == {0.1}
 

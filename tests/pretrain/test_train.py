@@ -118,7 +118,8 @@ def test_every_config_runs_20_steps_and_its_weights_load(name, corpus, tmp_path)
     if "frame" in parts:  # of the losses the one without noise: it hangs on no draw of clips or ratios
         assert log[-1]["frame"] < log[0]["frame"]
     assert main(["export", str(run), "--out", str(weights)]) == 0
-    encoder, info = load_weights(weights)
+    held = load_weights(weights)
+    encoder, info = held.encoder, held.info
     trained = load_checkpoint(run)["learner"]
     assert all(torch.equal(value, trained[f"encoder.{key}"]) for key, value in encoder.state_dict().items())
     assert info["steps"] == 20 and info["last"]["train"] == log[-1]
@@ -309,7 +310,7 @@ def test_weights_say_what_they_went_on_from(corpus, tmp_path):
         arguments = ["--config", "cpu", "--corpus", str(corpus), "--out", str(run), *sets(*SMALL, *extra)]
         assert main(["train", *arguments]) == 0
         assert main(["export", str(run), "--out", str(weights), "--no-levels"]) == 0
-        return run, weights, load_weights(weights)[1]
+        return run, weights, load_weights(weights).info
 
     _, first, first_info = weights_of("first", "steps=2")
     assert "init" not in first_info
@@ -327,7 +328,7 @@ def test_weights_say_what_they_went_on_from(corpus, tmp_path):
     second.write_bytes(first.read_bytes())
     assert main(["train", "--out", str(run), "--resume", *sets("steps=4")]) == 0
     assert main(["export", str(run), "--out", str(third), "--no-levels"]) == 0
-    assert load_weights(third)[1]["init"]["sha256"] == digest
+    assert load_weights(third).info["init"]["sha256"] == digest
 
 
 def test_wrong_use_is_explained(corpus, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """x-hat has its sounds at the frequencies it should have."""
 
+from dataclasses import replace
+
 import librosa
 import numpy as np
 import pytest
@@ -8,12 +10,26 @@ import torch
 
 from hear_msss.config import ModelConfig
 from hear_msss.frontend import FrontEnd
+from pretrain.augmentation import (
+    FILTER_KNOTS_HZ,
+    Augmentation,
+    Augmentations,
+    draw_augmentations,
+    draw_filter,
+    draw_uniform,
+)
 from pretrain.layers import layered, read_config
 from pretrain.views import Views, shift_pitch_of_waveform
-from pretrain.x_hat import FILTER_KNOTS_HZ, XHat, draw_filter, draw_uniform, draw_x_hat
 
 CONFIG = ModelConfig()
 SAMPLES = CONFIG.segment_samples
+
+
+CPU = torch.device("cpu")
+
+
+def x_hat_of(ratio: torch.Tensor, **changes) -> Augmentations:
+    return Augmentations(x_hat=Augmentation(ratio=ratio, **changes))
 
 
 def tone(frequency_hz: float) -> torch.Tensor:
@@ -52,7 +68,7 @@ def test_a_tone_lands_at_its_frequency_times_the_ratio(pitch_shift):
     inside = (frequencies * ratios > 85) & (frequencies * ratios < 7500)  # a whole band is in range
     frequencies, ratios = frequencies[inside], ratios[inside]
     anchor = torch.stack([tone(f) for f in frequencies])
-    log_mel = views(anchor, anchor, XHat(torch.from_numpy(ratios).float()))
+    log_mel = views(anchor, anchor, x_hat_of(torch.from_numpy(ratios).float()))
     assert log_mel.shape == (3 * len(anchor), 64, 96)
     for row, (frequency, ratio) in enumerate(zip(frequencies, ratios, strict=True)):
         plain, shifted = loudest_band(log_mel[row]), loudest_band(log_mel[2 * len(anchor) + row])
@@ -62,7 +78,7 @@ def test_a_tone_lands_at_its_frequency_times_the_ratio(pitch_shift):
 
 def test_ratio_one_is_the_identity():
     anchor = torch.stack([tone(440), torch.randint(-9000, 9000, (SAMPLES,), dtype=torch.int16)])
-    x, positive, shifted = Views(CONFIG)(anchor, anchor.flip(0), XHat(torch.ones(2))).chunk(3)
+    x, positive, shifted = Views(CONFIG)(anchor, anchor.flip(0), x_hat_of(torch.ones(2))).chunk(3)
     assert torch.equal(shifted, x)
     assert torch.equal(positive, x.flip(0))
 
@@ -77,7 +93,7 @@ def test_views_are_those_of_the_front_end_on_samples_in_unit_range():
 def test_each_segment_has_its_own_ratio():
     anchor = tone(1000).repeat(3, 1)
     ratio = torch.tensor([0.8, 1.0, 1.2])
-    shifted = Views(CONFIG)(anchor, anchor, XHat(ratio))[6:]
+    shifted = Views(CONFIG)(anchor, anchor, x_hat_of(ratio))[6:]
     expected = [float(band_of(1000 * r)) for r in ratio.tolist()]
     assert [loudest_band(row) for row in shifted] == pytest.approx(expected, abs=0.5)
 
@@ -96,10 +112,10 @@ def test_tones_of_the_filtered_view_have_the_gain_of_their_frequency(pitch_shift
     """In dB, read off numpy's interpolation over octaves; x and x' stay as they are."""
     frequencies = np.array([125.0, 700.0, 1000.0, 1800.0, 4000.0, 6300.0])
     anchor = torch.stack([tone(f) for f in frequencies])
-    gain_db = draw_filter(len(anchor), 6.0, seed=3)
+    gain_db = draw_filter(len(anchor), 6.0, seed=3, device=CPU)
     ratio = torch.ones(len(anchor))
     views = Views(CONFIG, pitch_shift)
-    plain, filtered = (views(anchor, anchor, XHat(ratio, gain)) for gain in (None, gain_db))
+    plain, filtered = (views(anchor, anchor, x_hat_of(ratio, filter_db=gain)) for gain in (None, gain_db))
     assert torch.equal(filtered[:12], plain[:12])
     for row, frequency in enumerate(frequencies):
         expected = np.interp(np.log2(frequency), np.log2(FILTER_KNOTS_HZ), gain_db[row].numpy())
@@ -114,19 +130,19 @@ def test_a_filter_acts_after_the_shift():
     gain_db = torch.zeros(1, len(FILTER_KNOTS_HZ))
     gain_db[0, FILTER_KNOTS_HZ.index(2000.0)] = 20.0
     plain, filtered = (
-        Views(CONFIG)(anchor, anchor, XHat(ratio, gain))[2].mean(-1) for gain in (None, gain_db)
+        Views(CONFIG)(anchor, anchor, x_hat_of(ratio, filter_db=gain))[2].mean(-1) for gain in (None, gain_db)
     )
     change = float(filtered.max() - plain.max()) * 10 / np.log(10)
     assert change == pytest.approx(20 * np.log2(1.2), abs=0.5)
 
 
 def test_filters_are_normal_and_a_function_of_the_seed():
-    gain_db = draw_filter(20_000, 6.0, seed=5)
+    gain_db = draw_filter(20_000, 6.0, 5, CPU)
     assert gain_db.shape == (20_000, len(FILTER_KNOTS_HZ))
     assert gain_db.mean(0).abs().max() < 0.2
     assert gain_db.std(0).numpy() == pytest.approx(6.0, rel=0.03)
-    assert torch.equal(gain_db, draw_filter(20_000, 6.0, seed=5))
-    assert not torch.equal(gain_db, draw_filter(20_000, 6.0, seed=6))
+    assert torch.equal(gain_db, draw_filter(20_000, 6.0, 5, CPU))
+    assert not torch.equal(gain_db, draw_filter(20_000, 6.0, 6, CPU))
 
 
 @pytest.mark.parametrize("pitch_shift", ["warp", "waveform"])
@@ -135,7 +151,7 @@ def test_the_next_clip_has_its_share_of_the_power(pitch_shift):
     tones = [tone(500), tone(2000) // 8, torch.zeros(SAMPLES, dtype=torch.int16), tone(4000)]
     anchor, ratio, share = torch.stack(tones), torch.ones(4), torch.tensor([0.1, 0.4, 0.3, 0.4])
     views = Views(CONFIG, pitch_shift)
-    plain, mixed = (views(anchor, anchor, XHat(ratio, share=s)) for s in (None, share))
+    plain, mixed = (views(anchor, anchor, x_hat_of(ratio, background_share=s)) for s in (None, share))
     assert torch.equal(mixed[:8], plain[:8])
     power, before = ((rows[8:].double().exp() - CONFIG.log_offset).mean(-1) for rows in (mixed, plain))
 
@@ -157,8 +173,8 @@ def test_the_next_clip_has_its_share_of_the_power(pitch_shift):
 
 def test_shares_are_uniform_and_apart_from_the_ratios():
     settings = layered([read_config("cpu"), {"mix_share": 0.4, "ratio_min": 0.6, "ratio_max": 1.0}])
-    drawn = draw_x_hat(20_000, settings, 4, torch.device("cpu"))
-    ratio, share = drawn.ratio, drawn.share
+    drawn = draw_augmentations(20_000, settings, 4, CPU).x_hat
+    ratio, share = drawn.ratio, drawn.background_share
     assert np.quantile(share.numpy(), [0, 0.25, 0.5, 0.75, 1]) == pytest.approx(
         [0, 0.1, 0.2, 0.3, 0.4], abs=0.01
     )
@@ -168,8 +184,8 @@ def test_shares_are_uniform_and_apart_from_the_ratios():
 @pytest.mark.parametrize("config, moved, filtered", [("full", 0.4, 0), ("filtered", 0, 9)])
 def test_x_hat_is_made_as_the_config_says(config, moved, filtered):
     settings = layered([read_config("cpu"), read_config(config)])
-    drawn = draw_x_hat(20_000, settings, 4, torch.device("cpu"))
-    ratio, gain_db = drawn.ratio, drawn.gain_db
+    drawn = draw_augmentations(20_000, settings, 4, CPU).x_hat
+    ratio, gain_db = drawn.ratio, drawn.filter_db
     assert float(ratio.max() - ratio.min()) == pytest.approx(moved, abs=1e-3)
     assert float(ratio.mean()) == pytest.approx(1, abs=2e-3)
     if filtered:
@@ -180,7 +196,7 @@ def test_x_hat_is_made_as_the_config_says(config, moved, filtered):
 
 def test_cola_has_no_x_hat():
     settings = layered([read_config("cpu"), read_config("cola")])
-    assert draw_x_hat(4, settings, 4, torch.device("cpu")) is None
+    assert draw_augmentations(4, settings, 4, CPU).x_hat is None
 
 
 def test_waveform_shift_keeps_length_and_level():
@@ -207,16 +223,90 @@ def test_wrong_input_is_named(anchor, positive):
 
 
 @pytest.mark.parametrize(
-    "x_hat, name",
+    "name, value",
     [
-        (XHat(torch.ones(3)), "ratio"),
-        (XHat(torch.ones(2), gain_db=draw_filter(3, 6.0, seed=0)), "gain_db"),
-        (XHat(torch.ones(2), share=torch.zeros(3)), "share"),
+        ("ratio", torch.ones(3)),
+        ("filter_db", torch.zeros(3, len(FILTER_KNOTS_HZ))),
+        ("background_share", torch.zeros(3)),
+        ("gain_db", torch.zeros(3)),
     ],
 )
-def test_what_does_not_fit_the_batch_is_named(x_hat, name):
+def test_what_does_not_fit_the_batch_is_named(name, value):
     with pytest.raises(ValueError, match=name):
-        Views(CONFIG)(*[tone(500).repeat(2, 1)] * 2, x_hat)
+        Views(CONFIG)(*[tone(500).repeat(2, 1)] * 2, Augmentations(x_hat=Augmentation(**{name: value})))
+
+
+def decibels(changed: torch.Tensor, plain: torch.Tensor) -> np.ndarray:
+    """Difference of log-mels in dB, averaged over all that is well above the offset of the logarithm."""
+    loud = plain > np.log(CONFIG.log_offset) + 5
+    change = torch.where(loud, (changed - plain) * 10 / np.log(10), torch.nan)
+    return change.flatten(1).nanmean(dim=1).numpy()
+
+
+def test_gains_filters_and_backgrounds_change_the_view_that_they_are_for():
+    """Each view in turn: its gain in dB is heard in it and in no other."""
+    noise = torch.randint(-9000, 9000, (2, 4, SAMPLES), dtype=torch.int16)
+    views, gain_db = Views(CONFIG), torch.tensor([-12.0, -3.0, 0.0, 9.0])
+    unchanged = Augmentations(x_hat=Augmentation(ratio=torch.ones(4)))
+    plain = views(*noise, unchanged).chunk(3)
+    for number, name in enumerate(("anchor", "positive", "x_hat")):
+        drawn = replace(unchanged, **{name: replace(getattr(unchanged, name), gain_db=gain_db)})
+        changed = views(*noise, drawn).chunk(3)
+        for other in range(3):
+            if other == number:
+                assert decibels(changed[other], plain[other]) == pytest.approx(gain_db.numpy(), abs=0.05)
+            else:
+                assert torch.equal(changed[other], plain[other])
+
+
+def test_x_prime_has_noise_of_the_given_deviation():
+    silence = torch.zeros(8, SAMPLES, dtype=torch.int16)
+    settings = layered([read_config("cpu"), {"positive_noise": 0.02, "alpha": 0, "beta": 0}])
+    drawn = draw_augmentations(8, settings, 4, CPU)
+    assert drawn.positive.noise.std() == pytest.approx(0.02, rel=0.02)
+    x, positive = Views(CONFIG)(silence, silence, drawn).chunk(2)
+    reference = FrontEnd(CONFIG)(0.02 * torch.randn(8, SAMPLES, generator=torch.Generator().manual_seed(1)))
+    assert (x == np.log(CONFIG.log_offset)).all()
+    assert float(positive.mean()) == pytest.approx(float(reference.mean()), abs=0.05)
+
+
+def test_what_is_drawn_for_x_prime_and_for_x_hat_is_independent():
+    values = {"filter_db": 6, "positive_filter_db": 3, "mix_share": 0.4, "positive_mix_share": 0.2}
+    settings = layered([read_config("cpu"), values, {"random_gain_db": 6}])
+    drawn = draw_augmentations(20_000, settings, 4, CPU)
+    positive, x_hat = drawn.positive, drawn.x_hat
+    assert float(positive.filter_db.std()) == pytest.approx(3, rel=0.03)
+    assert float(positive.background_share.max()) == pytest.approx(0.2, abs=0.01)
+    gains = torch.stack([view.gain_db for view in (drawn.anchor, positive, x_hat)])
+    assert gains.min() == pytest.approx(-6, abs=0.01) and gains.max() == pytest.approx(6, abs=0.01)
+    rows = [*gains, positive.background_share, x_hat.background_share, x_hat.ratio]
+    rows += [positive.filter_db[:, 0], x_hat.filter_db[:, 0]]
+    correlations = np.corrcoef(torch.stack(rows).numpy()) - np.eye(len(rows))
+    assert np.abs(correlations).max() < 0.03
+    again = draw_augmentations(20_000, settings, 4, CPU)
+    assert torch.equal(again.positive.filter_db, positive.filter_db)
+
+
+def test_x_prime_and_x_hat_have_their_backgrounds_from_other_clips():
+    """A clip must not be known by the background that its two views share: of five clips one is loud."""
+    sounds = torch.zeros(5, SAMPLES, dtype=torch.int16)
+    sounds[:] = torch.randint(-20, 20, (5, SAMPLES), dtype=torch.int16)
+    sounds[2] = tone(1000)
+    settings = layered([read_config("cpu"), {"mix_share": 0.4, "positive_mix_share": 0.4, "beta": 0}])
+    settings = replace(settings, ratio_min=1, ratio_max=1)
+    log_mel = Views(CONFIG)(sounds, sounds, draw_augmentations(5, settings, 4, CPU))
+    band = round(float(band_of(1000)))
+    level = log_mel[:, band].mean(-1) - log_mel[:, band + 8].mean(-1)
+    x, positive, x_hat = ((rows > 1).nonzero().flatten().tolist() for rows in level.chunk(3))
+    assert (x, positive, x_hat) == ([2], [0, 2], [1, 2])
+
+
+def test_the_authors_slip_of_units_is_heard_as_a_third_of_a_semitone():
+    settings = layered([read_config("authors")])
+    ratio = draw_augmentations(20_000, settings, 4, CPU).x_hat.ratio
+    semitones = 12 * np.log2(ratio.numpy())
+    assert semitones.min() == pytest.approx(np.log2(0.8), abs=1e-3)
+    assert semitones.max() == pytest.approx(np.log2(1.2), abs=1e-3)
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -239,7 +329,7 @@ def test_warp_agrees_with_pitch_shifts_of_real_clips_in_the_time_domain(shared, 
         semitones = 12 * np.log2(ratio)
         shifted = librosa.effects.pitch_shift(waveform, sr=16000, n_steps=semitones, n_fft=512)
         anchor = torch.from_numpy(segment)[None]
-        x, _, hat = views(anchor, anchor, XHat(torch.tensor([ratio])))
+        x, _, hat = views(anchor, anchor, x_hat_of(torch.tensor([ratio])))
         unshifted.append(x)
         warped.append(hat)
         by_librosa.append(front_end(torch.from_numpy(shifted)))

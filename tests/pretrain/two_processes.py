@@ -1,11 +1,13 @@
-"""Run by torchrun in test_distributed.py: each process takes its rows and leaves what it computed."""
+"""Run by torchrun in test_distributed.py: each process takes its clips and leaves what it computed."""
 
 import sys
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-from pretrain.chunked import backward_in_chunks
+from pretrain.augmentation import Augmentation
+from pretrain.chunked import Chunks, backward_in_chunks
 from pretrain.distributed import (
     agree_on_largest,
     average_gradients,
@@ -16,48 +18,77 @@ from pretrain.distributed import (
     process_count,
     process_rank,
 )
+from pretrain.layers import layered, read_config, shipped_configs
 from pretrain.learner import Learner
-from pretrain.settings import Settings
-from pretrain.x_hat import XHat
 
-CLIPS = 6
+CLIPS = 8
+WHOLE_ENCODER = "cross_view"  # its losses take negatives of every kind from all processes
+CONFIGS = [name for name, folder in shipped_configs().items() if folder != "corpus"]
+BEYOND = {"both directions": {"clip_both_directions": True}, "x-hat": {"clip_x_hat": True}}
 
 
-def make_learner(seed: int, similarity: str) -> Learner:
+class SmallEncoder(nn.Module):
+    """A stand-in for the encoder with the shapes of its input and output, in microseconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 512)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return torch.tanh(self.linear(log_mel.unflatten(2, (3, 32)).mean(3).transpose(1, 2)))
+
+
+def make_learner(seed: int, config: str) -> Learner:
     """In float64 and with batch norm in eval mode, so that rows do not depend on each other."""
+    layers = [read_config("cpu"), BEYOND[config] if config in BEYOND else read_config(config)]
+    settings = layered([*layers, {"drop_connect_rate": 0, "precision": "float32"}])
     torch.manual_seed(seed)
-    learner = (
-        Learner(Settings(steps=1, drop_connect_rate=0, similarity=similarity, gamma=0.5)).double().eval()
-    )
+    learner = Learner(settings)
+    if config != WHOLE_ENCODER:
+        learner.encoder = SmallEncoder()
+    learner = learner.double().eval()
     for name, buffer in learner.named_buffers():
         if name.endswith("running_var"):
             buffer.fill_(0.05)
     return learner
 
 
-def make_batch() -> tuple[torch.Tensor, torch.Tensor]:
+def make_batch() -> tuple[Tensor, Tensor]:
     """Log-mels ``(3, clips, 64, 96)`` of x, x' and x-hat, and ratios."""
     generator = torch.Generator().manual_seed(3)
     log_mel = torch.randn(3, CLIPS, 64, 96, generator=generator, dtype=torch.float64) * 4 - 4
     return log_mel, torch.linspace(0.8, 1.2, CLIPS, dtype=torch.float64)
 
 
-def gradients(learner: Learner, rows: slice, chunk_segments: int) -> dict[str, torch.Tensor]:
+def clips_of(rank: int, processes: int, parts: int) -> Tensor:
+    """A process's clips. Part k of each of them together are part k of the whole batch."""
+    return torch.arange(CLIPS).view(parts, processes, -1)[:, rank].flatten()
+
+
+def gradients(learner: Learner, clips: Tensor, chunks: Chunks) -> dict[str, Tensor]:
+    """Of the loss of these clips, averaged over the processes, and the loss itself."""
+    settings = learner.loss.settings
     log_mel, ratio = make_batch()
-    mine, x_hat = log_mel[:, rows].flatten(0, 1), XHat(ratio[rows])
-    backward_in_chunks(learner, mine, lambda h: learner.losses(h, x_hat), chunk_segments)
+    mine = log_mel[: settings.view_count, clips].flatten(0, 1)
+    x_hat = Augmentation(ratio=ratio[clips]) if settings.needs_x_hat else None
+    metrics = backward_in_chunks(
+        learner, mine, lambda h: learner.losses(h, mine, x_hat, parts=settings.accumulate), chunks
+    )
     average_gradients(learner)
-    return {name: p.grad for name, p in learner.named_parameters() if p.grad is not None}
+    return {name: p.grad for name, p in learner.named_parameters() if p.grad is not None} | {
+        "loss": metrics["loss"]
+    }
 
 
 def main(out: Path) -> None:
     join_processes("cpu")
-    rank, clips = process_rank(), CLIPS // process_count()
+    rank = process_rank()
     found = {}
-    for similarity in ("bilinear", "cosine"):
-        learner = make_learner(rank, similarity)  # other weights on each process, until the copy
+    for config in [*CONFIGS, *BEYOND]:
+        learner = make_learner(rank, config)  # other weights on each process, until the copy
         copy_from_first(learner)
-        found[similarity] = gradients(learner, slice(rank * clips, (rank + 1) * clips), chunk_segments=4)
+        clips = clips_of(rank, process_count(), learner.loss.settings.accumulate)
+        found[config] = gradients(learner, clips, Chunks(4))
     norm = torch.nn.BatchNorm1d(1)
     norm.running_mean.fill_(rank)
     average_gradients(norm)
