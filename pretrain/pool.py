@@ -9,50 +9,49 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
 
 from hear_msss.audio import is_sound
 from pretrain.atomic import replacing
 
-# What each package mostly holds. Together about 1.5 GB to download.
-PACKAGES = {
-    "tuxpaint-stamps-default": "speech",
-    "klettres-data": "speech",
-    "ktuberling-data": "speech",
-    "asterisk-core-sounds-en-wav": "speech",
-    "asterisk-core-sounds-es-wav": "speech",
-    "asterisk-core-sounds-fr-wav": "speech",
-    "asterisk-core-sounds-it-wav": "speech",
-    "asterisk-core-sounds-ru-wav": "speech",
-    "asterisk-prompt-it-menardi-wav": "speech",
-    "ufoai-sound": "effects",
-    "supertuxkart-data": "effects",
-    "freedroidrpg-data": "effects",
-    "colobot-common-sounds": "effects",
-    "openarena-data": "effects",
-    "hedgewars-data": "effects",
-    "wesnoth-1.16-data": "effects",
-    "freeorion-data": "effects",
-    "lomiri-sounds": "effects",
-    "oxygen-sounds": "effects",
-    "sonic-pi-samples": "music",
-    "lmms-common": "music",
-    "hydrogen-drumkits": "music",
-    "wesnoth-1.16-music": "music",
-    "singularity-music": "music",
-    "fretsonfire-songs-sectoid": "music",
-    "fretsonfire-songs-muldjord": "music",
-}
+KINDS = ("speech", "effects", "music")
 TOOLS = ("apt-get", "apt-cache", "dpkg-deb")
 TABLE = "SOURCES.csv"
 ARCHIVES = (".pk3", ".zip")  # games keep their sounds in zip files
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Debian package that holds sounds.
+
+    Attributes:
+        name: of the package.
+        kind: of most of its sounds, one of ``KINDS``.
+        leave_out: a sound in it that is also in an evaluation set, as ``pretrain overlap`` found; or empty.
+    """
+
+    name: str
+    kind: str
+    leave_out: str
+
+
+@cache
+def packages() -> dict[str, Package]:
+    """The packages of the pool by name, from ``pool.csv``."""
+    text = (resources.files("pretrain") / "pool.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return {row["package"]: Package(row["package"], row["kind"], row["leave_out"]) for row in rows}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Collect freely licensed sounds from Debian packages, without installing them: downloads each "
         "package with apt-get, keeps its sound files and its copyright note, one folder a package, "
-        f"and writes {TABLE}. Packages that are there already are left as they are. The package names are "
+        f"and writes {TABLE}. All packages together are about 11 GB to download, most of it in large games. "
+        "Packages that are there already are left as they are. The package names are "
         "those of Debian 12. Afterwards: python -m pretrain pack DEST --source-per-folder --out CORPUS"
     )
     parser.add_argument("dest", type=Path, metavar="DEST", help="folder for the sounds")
@@ -60,7 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--package",
         action="append",
         metavar="NAME",
-        help=f"this package only (repeatable); by default all of: {', '.join(PACKAGES)}",
+        help="this package only (repeatable); by default all packages of pretrain/pool.csv",
+    )
+    parser.add_argument(
+        "--kind",
+        action="append",
+        choices=KINDS,
+        help="packages of this kind only (repeatable)",
     )
 
 
@@ -99,8 +104,16 @@ def check_space(folder: Path, package: str, fields: dict[str, str]) -> None:
         raise OSError(f"{folder}: {package} needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free")
 
 
-def keep_sounds(folder: Path, package: str) -> int:
-    """Delete all but sounds and the copyright note from an unpacked package; the number of sounds."""
+def keep_sounds(folder: Path, package: str, leave_out: str = "") -> int:
+    """Delete all but sounds and the copyright note from an unpacked package; the number of sounds.
+
+    Args:
+        folder: of the unpacked package.
+        package: its name.
+        leave_out: path of a sound that is not kept, relative to the folder.
+    """
+    if leave_out:
+        (folder / leave_out).unlink(missing_ok=True)
     note = folder / "usr" / "share" / "doc" / package / "copyright"
     if note.exists():
         shutil.copyfile(note, folder / "copyright")
@@ -139,10 +152,11 @@ def collect(package: str, dest: Path, rows: dict[str, dict[str, str | int]]) -> 
         unpacked = work / package
         unpacked.mkdir()
         call("dpkg-deb", "-x", archive, unpacked)
-        sounds = keep_sounds(unpacked, package)
+        known = packages().get(package, Package(package, "", ""))
+        sounds = keep_sounds(unpacked, package, known.leave_out)
         rows[package] = {
             "source": package,
-            "kind": PACKAGES.get(package, ""),
+            "kind": known.kind,
             "version": version,
             "files": sounds,
             "licence": f"{package}/copyright" if (unpacked / "copyright").exists() else "",
@@ -168,8 +182,12 @@ def write_table(path: Path, rows: dict[str, dict[str, str | int]]) -> None:
         table.writerows(rows[source] for source in sorted(rows))
 
 
-def pool(dest: Path, packages: Sequence[str] = tuple(PACKAGES)) -> dict[str, str]:
+def pool(dest: Path, names: Sequence[str]) -> dict[str, str]:
     """Collect packages into ``dest``.
+
+    Args:
+        dest: folder for the sounds; made if need be.
+        names: of the packages.
 
     Returns:
         The packages that could not be had, and why.
@@ -184,7 +202,7 @@ def pool(dest: Path, packages: Sequence[str] = tuple(PACKAGES)) -> dict[str, str
     dest = dest.resolve()
     rows = read_table(dest / TABLE)
     missing: dict[str, str] = {}
-    for package in packages:
+    for package in names:
         if (dest / package).exists():
             if package not in rows:
                 raise FileExistsError(f"{dest / package}: not made by pool (not in {TABLE}); move it away")
@@ -201,7 +219,9 @@ def pool(dest: Path, packages: Sequence[str] = tuple(PACKAGES)) -> dict[str, str
 
 
 def run(args: argparse.Namespace) -> int:
-    missing = pool(args.dest, args.package or tuple(PACKAGES))
+    kinds = args.kind or KINDS
+    names = args.package or [package.name for package in packages().values() if package.kind in kinds]
+    missing = pool(args.dest, names)
     if missing:
         print(
             f"{len(missing)} packages not available: {', '.join(missing)}. `apt-get update` may help; the "

@@ -156,9 +156,29 @@ def test_without_debians_tools_the_error_says_so(tmp_path, monkeypatch, capsys):
     assert "apt-get, apt-cache, dpkg-deb not found" in capsys.readouterr().err
 
 
+def test_the_pool_has_all_kinds_and_no_package_twice():
+    text = (Path(pool.__file__).parent / "pool.csv").read_text().splitlines()
+    assert len(text) == len(pool.packages()) + 1
+    assert {package.kind for package in pool.packages().values()} == set(pool.KINDS)
+
+
+def test_kind_chooses_packages_and_evaluation_audio_is_left_out(tmp_path, repository, monkeypatch):
+    known = {
+        "birds-data": pool.Package("birds-data", "effects", "usr/share/sounds/one.wav"),
+        "talk-data": pool.Package("talk-data", "speech", ""),
+    }
+    monkeypatch.setattr(pool, "packages", lambda: known)
+    assert main(["pool", str(tmp_path / "dest"), "--kind", "effects"]) == 0
+    assert {path.name for path in (tmp_path / "dest").iterdir()} == {"birds-data", "SOURCES.csv"}
+    assert "birds-data/usr/share/sounds/one.wav" not in files(tmp_path / "dest")
+    with (tmp_path / "dest/SOURCES.csv").open() as text:
+        row = next(csv.DictReader(text))
+    assert (row["kind"], row["files"]) == ("effects", "2")
+
+
 def test_weights_name_packages_of_the_pool():
     for config in sorted(CONFIGS.glob("corpus/*.yaml")):
         weights = yaml.safe_load(config.read_text())["corpus_weights"]
-        known = {*pool.PACKAGES, "berklee", "body_percussion", "gs_epianos", "kerstin", "picovoice"}
+        known = {*pool.packages(), "berklee", "body_percussion", "gs_epianos", "kerstin", "picovoice"}
         assert set(weights) <= known | {"salamander", "soundfx", "splendid_piano"}
         assert sum(weights.values()) == pytest.approx(1, abs=0.02)
