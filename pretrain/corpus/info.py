@@ -44,14 +44,16 @@ def describe(folder: Path) -> str:
         for name in ("peak", "rms"):
             values = np.percentile(decibels(index[name]), PERCENTILES)
             lines.append(f"  {name:<12}" + "".join(f"{value:9.1f}" for value in values))
-    lines += ["", f"{'source':<36}{'hours':>8}{'share':>9}{'clips':>8}{'rms dBFS':>10}"]
+    lines += ["", f"{'source':<36}{'kind':<10}{'hours':>8}{'share':>9}{'clips':>8}{'rms dBFS':>10}"]
+    kinds = corpus.get("kinds", {})
     hours = np.bincount(index["source"], seconds, len(corpus["sources"])) / 3600
     for number in np.argsort(-hours, kind="stable"):
+        name = corpus["sources"][number]
         mine = index["source"] == number
         rms = np.median(decibels(index["rms"][mine]))
         share = 100 * hours[number] * 3600 / total_s
         lines.append(
-            f"{corpus['sources'][number]:<36}{hours[number]:8.3f}{share:8.1f} %{mine.sum():8}{rms:10.1f}"
+            f"{name:<36}{kinds.get(name, ''):<10}{hours[number]:8.3f}{share:8.1f} %{mine.sum():8}{rms:10.1f}"
         )
     lines += ["", *left_out(folder)]
     return "\n".join(lines)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from tqdm import tqdm
 
 from pretrain.corpus.audio import ClipSettings, convert
 from pretrain.corpus.checks import check_settings, check_space, sole_packer
-from pretrain.corpus.find import SourceFile, exclude, read_lines, source_files
+from pretrain.corpus.find import SourceFile, exclude, read_lines, source_files, split_name
 from pretrain.corpus.store import StoreWriter, finish, read_journal
 
+SOURCE_TABLE = "SOURCES.csv"
 COMMIT_EVERY_S = 2.0  # work that a kill can cost
 
 
@@ -37,6 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="CORPUS", help="folder of the corpus")
     parser.add_argument(
         "--source-per-folder", action="store_true", help="each direct subfolder of SRC is a source of its own"
+    )
+    parser.add_argument(
+        "--kind",
+        action="append",
+        default=[],
+        metavar="SOURCE=KIND",
+        help="what a source holds, such as speech or music, so that corpus_weights can name kinds "
+        f"(repeatable); a table {SOURCE_TABLE} in SRC with the columns source and kind does the same",
     )
     parser.add_argument(
         "--exclude",
@@ -104,9 +115,20 @@ def still_to_do(files: list[SourceFile], entries: list[dict[str, Any]]) -> list[
 
 
 def pack(
-    files: list[SourceFile], folder: Path, settings: ClipSettings | None = None, jobs: int = 1
+    files: list[SourceFile],
+    folder: Path,
+    settings: ClipSettings | None = None,
+    jobs: int = 1,
+    kinds: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Bring files into the corpus at ``folder`` (made if missing), in the order given.
+
+    Args:
+        files: to pack.
+        folder: of the corpus.
+        settings: how files become clips.
+        jobs: processes.
+        kinds: kind of each source, for ``corpus_weights`` that name kinds.
 
     Returns:
         What ``corpus.json`` says: settings, sources, clips, samples, hash.
@@ -129,7 +151,7 @@ def pack(
         finally:
             store.close()
             shutil.rmtree(parts, ignore_errors=True)
-        return finish(folder, store.entries, settings)
+        return finish(folder, store.entries, settings, kinds)
 
 
 def append_all(
@@ -162,6 +184,26 @@ def append_all(
                 committed = time.monotonic()
 
 
+def kinds_of_sources(specs: Sequence[str], assignments: Sequence[str]) -> dict[str, str]:
+    """Kind of each source, from the tables in the folders given and from ``--kind``, which overrides them.
+
+    Raises:
+        ValueError: an assignment that is not ``SOURCE=KIND``.
+    """
+    kinds: dict[str, str] = {}
+    for spec in specs:
+        table = split_name(spec)[1] / SOURCE_TABLE
+        if table.is_file():
+            with table.open(encoding="utf-8-sig", newline="") as text:
+                kinds |= {row["source"]: row["kind"] for row in csv.DictReader(text) if row.get("kind")}
+    for assignment in assignments:
+        source, equals, kind = assignment.partition("=")
+        if not (source and equals and kind):
+            raise ValueError(f"--kind {assignment!r}: expected SOURCE=KIND")
+        kinds[source] = kind
+    return kinds
+
+
 def run(args: argparse.Namespace) -> int:
     settings = ClipSettings(clip_s=args.clip_s, min_clip_s=args.min_clip_s, silence_dbfs=args.silence_dbfs)
     found = [file for spec in args.sources for file in source_files(spec, args.source_per_folder)]
@@ -174,7 +216,7 @@ def run(args: argparse.Namespace) -> int:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"two files are called {'/'.join(twice)}: name the sources apart with name=PATH")
     try:
-        corpus = pack(files, args.out, settings, args.jobs)
+        corpus = pack(files, args.out, settings, args.jobs, kinds_of_sources(args.sources, args.kind))
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130

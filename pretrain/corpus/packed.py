@@ -21,6 +21,7 @@ from pretrain.corpus.sampling import (
     fill_segment,
     segment_places,
     source_weights,
+    spread_kinds,
 )
 from pretrain.corpus.store import AUDIO, read_corpus
 
@@ -67,7 +68,10 @@ class PackedSource:
         self.weights = dict(weights) if weights is not None else None
         usable = np.ones(len(index), dtype=bool)
         if self.weights is not None:
-            ordered = source_weights(self.weights, sources)
+            durations = np.bincount(self.clip_sources, self.lengths, len(sources))
+            seconds = dict(zip(sources, durations / self.corpus["settings"]["sample_rate"], strict=True))
+            spread = spread_kinds(self.weights, self.corpus.get("kinds", {}), seconds)
+            ordered = source_weights(spread, sources)
             usable = np.asarray(ordered)[self.clip_sources] > 0
         held = held_out(index["file_hash"], validation_fraction)
         self.training_clips = np.flatnonzero(usable & ~held)

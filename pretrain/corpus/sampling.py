@@ -110,6 +110,38 @@ class OneSource:
         return random.permutation(chosen)
 
 
+def spread_kinds(
+    weights: Mapping[str, float], kinds: Mapping[str, str], seconds: Mapping[str, float]
+) -> dict[str, float]:
+    """Weights of sources, from weights that name sources and kinds of sources.
+
+    A kind's weight is divided among those of its sources that have no weight of their own, in proportion to
+    the square root of their duration: a long source is drawn more often, but does not drown a short one.
+
+    Args:
+        weights: by name of a source or of a kind; a name that is both means the source.
+        kinds: kind of each source that has one.
+        seconds: duration of each source.
+
+    Raises:
+        ValueError: a kind whose sources all have a weight of their own, so that its weight would be lost.
+    """
+    spread = {
+        name: weight for name, weight in weights.items() if name in seconds or name not in kinds.values()
+    }
+    for kind in weights.keys() - spread.keys():
+        roots = {
+            source: seconds[source] ** 0.5
+            for source in seconds
+            if kinds.get(source) == kind and source not in weights
+        }
+        total = sum(roots.values())
+        if not total:
+            raise ValueError(f"weight for the kind {kind!r}: every source of it has a weight of its own")
+        spread |= {source: weights[kind] * root / total for source, root in roots.items()}
+    return spread
+
+
 def source_weights(weights: Mapping[str, float], sources: Sequence[str]) -> list[float]:
     """Weights in the order of ``sources``.
 

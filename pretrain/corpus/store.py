@@ -18,6 +18,7 @@ import csv
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -178,8 +179,27 @@ def write_tables(folder: Path, entries: list[dict[str, Any]], rate: int) -> None
                 table.writerow((*file, start / rate, length / rate, reason))
 
 
-def finish(folder: Path, entries: list[dict[str, Any]], settings: ClipSettings) -> dict[str, Any]:
-    """Make index, tables and ``corpus.json`` from the journal; returns what ``corpus.json`` says."""
+def known_kinds(folder: Path) -> dict[str, str]:
+    """The kinds of sources that an earlier ``pack`` wrote down, by source; empty for a new corpus."""
+    path = folder / CORPUS
+    return json.loads(path.read_text(encoding="utf-8")).get("kinds", {}) if path.exists() else {}
+
+
+def finish(
+    folder: Path,
+    entries: list[dict[str, Any]],
+    settings: ClipSettings,
+    kinds: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Make index, tables and ``corpus.json`` from the journal; returns what ``corpus.json`` says.
+
+    Args:
+        folder: of the corpus.
+        entries: of the journal.
+        settings: how files became clips.
+        kinds: kind of sources, by source; those that the corpus has already stay unless they are named.
+    """
+    all_kinds = known_kinds(folder) | dict(kinds or {})
     sources = list(dict.fromkeys(entry["source"] for entry in entries if entry["clips"]))
     index = build_index(entries, sources)
     write_tables(folder, entries, settings.sample_rate)
@@ -191,6 +211,7 @@ def finish(folder: Path, entries: list[dict[str, Any]], settings: ClipSettings) 
         "format_version": FORMAT_VERSION,
         "settings": asdict(settings),
         "sources": sources,
+        "kinds": {source: all_kinds[source] for source in sources if all_kinds.get(source)},
         "clips": len(index),
         "samples": int(index["length"].sum()),
         "hash": content.hexdigest(),

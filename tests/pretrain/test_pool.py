@@ -180,5 +180,5 @@ def test_weights_name_packages_of_the_pool():
     for config in sorted(CONFIGS.glob("corpus/*.yaml")):
         weights = yaml.safe_load(config.read_text())["corpus_weights"]
         known = {*pool.packages(), "berklee", "body_percussion", "gs_epianos", "kerstin", "picovoice"}
-        assert set(weights) <= known | {"salamander", "soundfx", "splendid_piano"}
+        assert set(weights) <= known | {"salamander", "soundfx", "splendid_piano", *pool.KINDS}
         assert sum(weights.values()) == pytest.approx(1, abs=0.02)
