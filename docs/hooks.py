@@ -33,6 +33,11 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Roles of Sphinx in docstrings, as in :func:`name`, become plain names."""
+    return re.sub(r":(?:class|func|meth|mod):(?=<code>)", "", html)
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Links to documents at the top lead to their pages; links to other files become plain text."""
     for name, page in PAGES.items():

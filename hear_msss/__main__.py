@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hear-msss: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("hear-msss: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print("hear-msss: interrupted; repeat the command to continue", file=sys.stderr)
         return 130
 
 

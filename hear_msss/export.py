@@ -15,6 +15,7 @@ from platformdirs import user_cache_path
 
 from hear_msss.encoder import Encoder
 from hear_msss.features import Features
+from hear_msss.files import replacing
 from hear_msss.frontend import FrontEnd
 from hear_msss.version import __version__
 
@@ -79,20 +80,14 @@ def export_onnx(encoder: Encoder | Features, path: str | Path) -> float:
             f"exporting needs the packages onnx and onnxruntime ({error.name} is missing): "
             "pip install 'hear_msss[onnx]'"
         ) from error
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        _write(encoder, beside)
-        difference = _largest_difference(encoder, beside)
+    with replacing(Path(path)) as temporary:
+        _write(encoder, temporary)
+        difference = _largest_difference(encoder, temporary)
         if not difference <= TOLERANCE:
             raise RuntimeError(
                 f"the exported graph differs from torch by {difference:g}, more than {TOLERANCE:g}: "
                 "use backend='torch', and report the versions of torch and onnxruntime"
             )
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
     return difference
 
 

@@ -21,7 +21,7 @@ BLOCK_S = 20  # seconds of audio that are held at once
 
 
 @dataclass(frozen=True)
-class Clip:
+class DecodedClip:
     """A clip at the model's sample rate, mono, as float32 in a temporary file.
 
     A compressed or resampled file's length is known only after its end was read, and scene windows
@@ -45,7 +45,7 @@ class Clip:
 
 
 @contextmanager
-def open_clip(path: str | Path, model: MSSS, spool_folder: str | Path | None = None) -> Iterator[Clip]:
+def open_clip(path: str | Path, model: MSSS, spool_folder: str | Path | None = None) -> Iterator[DecodedClip]:
     """Decode a file, mix its channels down and resample it, block by block.
 
     Args:
@@ -63,10 +63,10 @@ def open_clip(path: str | Path, model: MSSS, spool_folder: str | Path | None = N
             for block in sound.blocks(model.sample_rate):
                 spool.write(block.tobytes())
                 samples += len(block)
-        yield Clip(spool, samples, device, tuple(sound.warnings))
+        yield DecodedClip(spool, samples, device, tuple(sound.warnings))
 
 
-def timestamp_blocks(clip: Clip, model: MSSS) -> Iterator[tuple[Tensor, np.ndarray]]:
+def timestamp_blocks(clip: DecodedClip, model: MSSS) -> Iterator[tuple[Tensor, np.ndarray]]:
     """Timestamp embeddings ``(n, size)`` and their times ``(n,)`` in ms, block after block.
 
     Together they are what :func:`hear_msss.get_timestamp_embeddings` gives for the whole clip.
@@ -82,7 +82,7 @@ def timestamp_blocks(clip: Clip, model: MSSS) -> Iterator[tuple[Tensor, np.ndarr
         yield embeddings[0], windows.timestamps_ms(first, last, hop, config)
 
 
-def scene_embedding(clip: Clip, model: MSSS) -> Tensor:
+def scene_embedding(clip: DecodedClip, model: MSSS) -> Tensor:
     """``(size,)``: what :func:`hear_msss.get_scene_embeddings` gives for the clip."""
     config = model.config
     before, behind = windows.scene_margins(clip.samples, config)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from hear_msss.config import ModelConfig
 from hear_msss.encoder import Encoder
 from hear_msss.features import Levels, measure_levels
+from hear_msss.files import replacing
 from hear_msss.frontend import FrontEnd
 
 FORMAT = "hear_msss-1"
@@ -57,8 +57,6 @@ def save_weights(path: str | Path, weights: Weights, dtype: torch.dtype = torch.
         dtype: of matrices and kernels on disk; float16 halves the file. Vectors, among them the running
             variances of batch norm, whose range float16 does not have, stay float32.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: (tensor.to(dtype) if tensor.is_floating_point() and tensor.dim() > 1 else tensor)
         .cpu()
@@ -70,13 +68,9 @@ def save_weights(path: str | Path, weights: Weights, dtype: torch.dtype = torch.
         "config": json.dumps(weights.encoder.config.to_dict()),
         "info": json.dumps(weights.info),
     }
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file(tensors, beside, metadata=metadata)
-        beside.chmod(0o644)  # safetensors leaves the file readable by its owner only
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(Path(path)) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+        temporary.chmod(0o644)  # safetensors leaves the file readable by its owner only
 
 
 def find_weights(name_or_path: str | Path) -> Path:

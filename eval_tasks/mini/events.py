@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval_tasks.mini.hear_format import Clip, Task
+from eval_tasks.mini.hear_format import MiniClip, MiniTask
 from eval_tasks.mini.keywords import background
 from eval_tasks.mini.tools import DRUMS, SAMPLE_RATE, Audio, Preset, play
 
@@ -121,7 +121,7 @@ def scene(
             start = end + int(rng.uniform(0.15, 0.9) * SAMPLE_RATE)
 
 
-def clips(rng: np.random.Generator) -> Iterator[Clip]:
+def clips(rng: np.random.Generator) -> Iterator[MiniClip]:
     for split, count in SCENES.items():
         strokes: dict[str, list[tuple[str, Audio]]] = {label: [] for label in KINDS}
         for label, kind in KINDS.items():
@@ -131,11 +131,11 @@ def clips(rng: np.random.Generator) -> Iterator[Clip]:
                     strokes[label].append((f"{preset} key {key}", trimmed(stroke)))
         for number in range(count):
             audio, labels, sources = scene(strokes, rng)
-            yield Clip(split, f"scene{number:02d}-{split}", audio, labels, tuple(sorted(sources)))
+            yield MiniClip(split, f"scene{number:02d}-{split}", audio, labels, tuple(sorted(sources)))
 
 
-def task(rng: np.random.Generator) -> Task:
-    return Task(
+def task(rng: np.random.Generator) -> MiniTask:
+    return MiniTask(
         name="mini_events",
         embedding_type="event",
         prediction_type="multilabel",

@@ -19,7 +19,7 @@ OPUS_COMPRESSION = 0.91  # of libsndfile, 0 to 1: 4 kB a second; Vorbis spends t
 
 
 @dataclass(frozen=True)
-class Clip:
+class MiniClip:
     """One audio file with its labels.
 
     Attributes:
@@ -39,7 +39,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Task:
+class MiniTask:
     """What ``task_metadata.json`` says, the vocabulary in the order of class indices, and the clips.
 
     ``param_grid`` replaces values of heareval's grid: its batch of 1024 is a whole mini task, which would
@@ -52,7 +52,7 @@ class Task:
     duration_s: float
     evaluation: tuple[str, ...]
     vocabulary: Sequence[str]
-    clips: Iterable[Clip]
+    clips: Iterable[MiniClip]
     param_grid: dict[str, list[Any]] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Task:
         }
 
 
-def write_task(task: Task, out: Path) -> Path:
+def write_task(task: MiniTask, out: Path) -> Path:
     """Write ``out/<name>-v1-small``, with a ``manifest.csv`` that names each file's sources.
 
     Raises:

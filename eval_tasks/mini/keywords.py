@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from eval_tasks.mini.hear_format import Clip, Task
+from eval_tasks.mini.hear_format import MiniClip, MiniTask
 from eval_tasks.mini.tools import SAMPLE_RATE, Audio, MissingTool, espeak_variants, speak
 
 WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
@@ -39,7 +39,7 @@ def utterance(word: str, voice: str, rng: np.random.Generator) -> Audio:
     return audio + level * background(SAMPLE_RATE, rng, slope=rng.uniform(0.5, 1.5))
 
 
-def clips(rng: np.random.Generator) -> Iterator[Clip]:
+def clips(rng: np.random.Generator) -> Iterator[MiniClip]:
     if missing := set(VARIANTS) - espeak_variants():
         raise MissingTool(
             f"this espeak-ng lacks the voice variants {sorted(missing)}: expected espeak-ng 1.51"
@@ -50,11 +50,11 @@ def clips(rng: np.random.Generator) -> Iterator[Clip]:
             variant = str(next(variants))
             voice = f"{ACCENTS[number % len(ACCENTS)]}+{variant}"
             for word in WORDS:
-                yield Clip(split, f"{word}-{variant}", utterance(word, voice, rng), [word], (variant,))
+                yield MiniClip(split, f"{word}-{variant}", utterance(word, voice, rng), [word], (variant,))
 
 
-def task(rng: np.random.Generator) -> Task:
-    return Task(
+def task(rng: np.random.Generator) -> MiniTask:
+    return MiniTask(
         name="mini_keywords",
         embedding_type="scene",
         prediction_type="multiclass",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from eval_tasks.mini.hear_format import Clip, Task
+from eval_tasks.mini.hear_format import MiniClip, MiniTask
 from eval_tasks.mini.tools import SAMPLE_RATE, Preset, play
 
 PITCHES = range(21, 109)  # MIDI note numbers, A0 to C8
@@ -19,7 +19,7 @@ INSTRUMENTS = {  # General MIDI programs, counted from 0; no sample of the sound
 HOLD_MS, CLIP_MS, EVERY_MS = 900, 1000, 4000
 
 
-def clips(rng: np.random.Generator) -> Iterator[Clip]:
+def clips(rng: np.random.Generator) -> Iterator[MiniClip]:
     """Each instrument plays every other key, odd and even ones in turn."""
     for split, instruments in INSTRUMENTS.items():
         for number, (program, instrument) in enumerate(instruments.items()):
@@ -29,11 +29,11 @@ def clips(rng: np.random.Generator) -> Iterator[Clip]:
                 audio = note[: CLIP_MS * SAMPLE_RATE // 1000]
                 audio = audio * rng.uniform(0.2, 0.8) / np.abs(audio).max()
                 audio[-320:] *= np.linspace(1, 0, 320)
-                yield Clip(split, f"{program:03d}-{key:03d}", audio, [str(key)], (instrument,))
+                yield MiniClip(split, f"{program:03d}-{key:03d}", audio, [str(key)], (instrument,))
 
 
-def task(rng: np.random.Generator) -> Task:
-    return Task(
+def task(rng: np.random.Generator) -> MiniTask:
+    return MiniTask(
         name="mini_pitch",
         embedding_type="scene",
         prediction_type="multiclass",

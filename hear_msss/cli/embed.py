@@ -23,11 +23,11 @@ from hear_msss.cli.writers import WRITERS, check_format, write_file
 from hear_msss.export import encoder_sha256
 from hear_msss.model import MSSS
 from hear_msss.options import parse_options
-from hear_msss.streaming import Clip, open_clip, scene_embedding, timestamp_blocks
+from hear_msss.streaming import DecodedClip, open_clip, scene_embedding, timestamp_blocks
 from hear_msss.workers import Died, map_unordered
 
 MANIFEST = "embeddings.jsonl"
-HARMLESS = {"chunk_size", "backend"}  # options that change no result beyond rounding
+OPTIONS_OF_SPEED = {"chunk_size", "backend"}  # change embeddings by rounding only
 RECORD = {
     "output": str,
     "identity": str,
@@ -42,11 +42,13 @@ class Job:
 
     source: Path
     output: Path
-    settings: Settings
+    settings: EmbedSettings
 
 
 @dataclass(frozen=True)
-class Settings:
+class EmbedSettings:
+    """What all files of a run have in common."""
+
     weights: str
     options: str  # JSON, so that it can be hashed
     timestamps: bool
@@ -109,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = parse_options(arguments.option)
     if arguments.backend:
         options["backend"] = arguments.backend
-    settings = Settings(
+    settings = EmbedSettings(
         arguments.model, json.dumps(options, sort_keys=True), arguments.timestamps, arguments.format
     )
     jobs = plan(arguments.inputs, arguments.out, settings)
@@ -146,7 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
-def plan(inputs: Iterable[Path], out: Path, settings: Settings) -> list[Job]:
+def plan(inputs: Iterable[Path], out: Path, settings: EmbedSettings) -> list[Job]:
     """Each sound file with the path of its result: the same subfolders under ``out``.
 
     The whole file name stays in the result's, so that ``a.wav`` and ``a.flac`` do not meet.
@@ -184,9 +186,9 @@ def _model(weights: str, options: str) -> MSSS:
     return load_model(weights, **json.loads(options))
 
 
-def _identity(model: MSSS, settings: Settings) -> str:
-    """What a result depends on beside its source; a result of another identity is made again."""
-    options = {k: v for k, v in model.options.to_dict().items() if k not in HARMLESS}
+def _identity(model: MSSS, settings: EmbedSettings) -> str:
+    """A hash of all that a result depends on, except its source: if it changes, the result is made again."""
+    options = {k: v for k, v in model.options.to_dict().items() if k not in OPTIONS_OF_SPEED}
     parts = [encoder_sha256(model.encoder), options, settings.timestamps, settings.format]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -272,7 +274,7 @@ def _embed(job: Job) -> Outcome:
 
 
 def _blocks(
-    clip: Clip, model: MSSS, timestamps: bool
+    clip: DecodedClip, model: MSSS, timestamps: bool
 ) -> tuple[int, int, Iterator[tuple[np.ndarray, np.ndarray]]]:
     if timestamps:
         rows = windows.timestamp_count(clip.samples, model.hop_frames, model.config)

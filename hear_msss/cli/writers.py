@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+
+from hear_msss.files import replacing
 
 Block = tuple[np.ndarray, np.ndarray]  # embeddings (n, size) float32, times (n,) float64 in ms
 
@@ -115,11 +116,6 @@ def check_format(name: str) -> None:
 def write_file(
     path: Path, kind: str, blocks: Iterable[Block], rows: int, size: int, timestamps: bool
 ) -> None:
-    """Write one clip's embeddings beside ``path`` and rename them onto it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        WRITERS[kind](beside, blocks, rows, size, timestamps)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Write the embeddings of one clip; ``path`` appears when it is whole."""
+    with replacing(path) as temporary:
+        WRITERS[kind](temporary, blocks, rows, size, timestamps)

@@ -8,7 +8,7 @@ import pytest
 import soundfile as sf
 
 from eval_tasks.mini import MINI_TASKS, TASKS_DIR, events, keywords, render
-from eval_tasks.mini.hear_format import Clip, Task, write_task
+from eval_tasks.mini.hear_format import MiniClip, MiniTask, write_task
 from eval_tasks.mini.tools import MissingTool, Preset, check_tools, play
 
 SPLITS = ("train", "valid", "test")
@@ -147,8 +147,8 @@ def test_missing_tools_are_named(monkeypatch, tmp_path):
 
 
 def tone_task():
-    clip = Clip("train", "a", 0.5 * np.sin(np.arange(RATE) * 0.3), ["x"], ("tone",))
-    return Task("tones", "scene", "multiclass", 1.0, ("top1_acc",), ["x", "y"], [clip])
+    clip = MiniClip("train", "a", 0.5 * np.sin(np.arange(RATE) * 0.3), ["x"], ("tone",))
+    return MiniTask("tones", "scene", "multiclass", 1.0, ("top1_acc",), ["x", "y"], [clip])
 
 
 def test_a_task_is_written_whole_or_not_at_all(tmp_path):
@@ -162,7 +162,7 @@ def test_a_task_is_written_whole_or_not_at_all(tmp_path):
         yield from tone_task().clips
         raise RuntimeError("the tool broke")
 
-    task = Task("broken", "scene", "multiclass", 1.0, ("top1_acc",), ["x"], broken())
+    task = MiniTask("broken", "scene", "multiclass", 1.0, ("top1_acc",), ["x"], broken())
     with pytest.raises(RuntimeError):
         write_task(task, tmp_path)
     assert not (tmp_path / "broken-v1-small").exists()
