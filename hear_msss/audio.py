@@ -69,6 +69,8 @@ class Sound:
     Attributes:
         name: for messages.
         sample_rate: of the file, in Hz.
+        channels: of the file.
+        subtype: the coding of its samples as libsndfile names it, such as PCM_16; empty where FFmpeg decodes.
         announced_s: what its header says or lets guess of its length; for progress bars only.
         warnings: sentences without the name; complete once ``blocks`` is at its end.
     """
@@ -88,6 +90,8 @@ class Sound:
         self.warnings = self._decoder.warnings
         self.warnings += warnings
         self.sample_rate = self._decoder.sample_rate
+        self.channels = self._decoder.channels
+        self.subtype = self._decoder.subtype
         self.announced_s = self._decoder.announced_s
         if self.sample_rate and not LOWEST_HZ <= self.sample_rate <= HIGHEST_HZ:  # 0: no sample tells it
             self.close()
@@ -132,6 +136,31 @@ class Sound:
             raise SoundError(self.name, "; ".join(["holds no samples", *self.warnings]))
         if resampler is not None:
             yield resampler.resample_chunk(nothing, last=True)
+
+    def read(
+        self, sample_rate: int | None = None, start: int = 0, samples: int | None = None
+    ) -> NDArray[np.float32]:
+        """The file, or a part of it, in one piece; to be called once.
+
+        Args:
+            sample_rate: see ``blocks``.
+            start: the first sample wanted, counted at ``sample_rate``.
+            samples: how many; to the end if None. Reading stops there, and so do the warnings.
+
+        Returns:
+            ``(samples,)`` float32, fewer where the file ends before.
+
+        Raises:
+            SoundError: see ``blocks``.
+        """
+        end = None if samples is None else start + samples
+        parts, place = [np.zeros(0, np.float32)], 0
+        for block in self.blocks(sample_rate):
+            parts.append(block[max(0, start - place) : None if end is None else max(0, end - place)])
+            place += len(block)
+            if end is not None and place >= end:
+                break
+        return np.concatenate(parts)
 
     def _check(self, block: NDArray[np.float32], rate: int, time_s: float) -> None:
         if not len(block) or -LOUDEST <= block.min() <= block.max() <= LOUDEST:
@@ -192,35 +221,22 @@ def _closing(sound: Sound) -> Iterator[Sound]:
 
 
 def read_mono(
-    source: str | Path | BinaryIO,
-    sample_rate: int | None = None,
-    start: int = 0,
-    samples: int | None = None,
-    name: str | None = None,
+    source: str | Path | BinaryIO, sample_rate: int | None = None, name: str | None = None
 ) -> tuple[NDArray[np.float32], int, list[str]]:
-    """A file, or a part of it, in one piece.
+    """A whole file in one piece.
 
     Args:
         source, name: see :func:`open_sound`.
         sample_rate: wanted, in Hz; the file's own if None.
-        start: the first sample wanted, counted at ``sample_rate``.
-        samples: how many; to the end if None. Reading stops there, and so do the warnings.
 
     Returns:
-        ``(samples,)`` float32, fewer where the file ends before; the sample rate in Hz; warnings.
+        ``(samples,)`` float32; the sample rate in Hz; warnings.
 
     Raises:
         SoundError: see :meth:`Sound.blocks`.
     """
-    end = None if samples is None else start + samples
-    parts, place = [np.zeros(0, np.float32)], 0
     with open_sound(source, name) as sound:
-        for block in sound.blocks(sample_rate):
-            parts.append(block[max(0, start - place) : None if end is None else max(0, end - place)])
-            place += len(block)
-            if end is not None and place >= end:
-                break
-        return np.concatenate(parts), sample_rate or sound.sample_rate, sound.warnings
+        return sound.read(sample_rate), sample_rate or sound.sample_rate, sound.warnings
 
 
 @dataclass(frozen=True)

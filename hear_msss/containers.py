@@ -35,6 +35,25 @@ def warnings_of(file: BinaryIO) -> list[str]:
     return []
 
 
+def ogg_streams(file: BinaryIO) -> int:
+    """How many streams begin in an Ogg file; 0 where its pages do not lie one behind the other.
+
+    Args:
+        file: seekable; its position is moved.
+    """
+    streams = place = 0
+    while True:
+        file.seek(place)
+        page = file.read(27 + 255)
+        if len(page) < 27:
+            return 0 if page else streams
+        if not page.startswith(b"OggS\0"):
+            return 0
+        streams += page[5] >> 1 & 1
+        content = 27 + page[26]
+        place += content + sum(page[27:content])
+
+
 def _announced(begin: int, content: int, size: int) -> Iterator[str]:
     """The sentence about a chunk that reaches beyond the end of the file."""
     if begin + content > size:

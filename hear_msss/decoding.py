@@ -1,7 +1,9 @@
-"""Sound files to blocks of float32: plain samples and FLAC by libsndfile, all else by FFmpeg.
+"""Sound files to blocks of float32: plain samples, FLAC and Ogg Vorbis by libsndfile, all else by FFmpeg.
 
 libsndfile believes what the header of a compressed file says of its length. FFmpeg, inside the wheels of
-PyAV, reads on to the end. Both give the same samples, bit for bit, where nothing was lost in coding.
+PyAV, reads on to the end. Both give the same samples, bit for bit, where nothing was lost in coding. Ogg
+Vorbis stays with libsndfile, too, unless files are joined: FFmpeg loses or adds up to 256 samples at the end
+of a sound that fills a single page.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import av
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+
+from hear_msss.containers import ogg_streams
 
 BLOCK_SAMPLES = 1 << 18  # of all channels together: bounds the memory that a file takes
 READ_AHEAD_BYTES = 1 << 14  # libFLAC reads 8 kB at once: where it stops earlier before the end, more is there
@@ -46,10 +50,13 @@ class Undecodable(Exception):
 
 
 class LibsndfileDecoder:
-    """Plain samples and FLAC.
+    """Plain samples, FLAC and Ogg Vorbis.
 
     Attributes:
+        is_exact: no other decoder would read more of it.
         sample_rate: in Hz.
+        channels: how many.
+        subtype: the coding of the samples as libsndfile names it, such as PCM_16; empty with FFmpeg.
         announced_s: the length that the header has.
         warnings: sentences, complete once the blocks are.
     """
@@ -63,7 +70,9 @@ class LibsndfileDecoder:
         except OSError:  # io.UnsupportedOperation: bytes in memory
             self.sound = soundfile.SoundFile(file)
         self.sample_rate = self.sound.samplerate
-        self.is_plain = self.sound.format == "FLAC" or self.sound.subtype in PLAIN_CODINGS
+        self.channels = self.sound.channels
+        self.subtype = self.sound.subtype
+        self.is_exact = self.sound.format == "FLAC" or self.subtype in (*PLAIN_CODINGS, "VORBIS")
         # A FLAC file from a pipe has no length; libsndfile then says 2^63 - 1 and fails where it ends.
         self.has_length = self.sound.frames < 1 << 62
         self.announced_s = self.sound.frames / self.sample_rate if self.has_length else None
@@ -147,6 +156,8 @@ class FFmpegDecoder:
             # Known for sure when the first frame is there: with some AAC the header has half of it.
             self._first = next(self._frames, None)
             self.sample_rate = self._first[0] if self._first else 0
+            self.channels = self._first[1].shape[1] if self._first else 0
+            self.subtype = ""
         except BaseException:
             self.container.close()
             raise
@@ -222,10 +233,10 @@ def decoder_of(file: BinaryIO) -> LibsndfileDecoder | FFmpegDecoder:
     if not head:
         raise Undecodable("it is empty (0 bytes)")
     reasons = []
-    if head.startswith(LIBSNDFILE_MAGIC):
+    if head.startswith(LIBSNDFILE_MAGIC) or (head.startswith(b"OggS") and ogg_streams(file) == 1):
         try:
             sound = LibsndfileDecoder(file)
-            if sound.is_plain and sound.has_length:
+            if sound.is_exact and sound.has_length:
                 return sound
             sound.close()
         except soundfile.LibsndfileError as error:

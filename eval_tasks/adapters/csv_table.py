@@ -25,12 +25,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import soundfile
-
 from eval_tasks.adapters.hear_rules import SPLITS, split_by_percent, split_into_folds
 from eval_tasks.adapters.plan import Clip, Plan, cut_events, make_plan
 from eval_tasks.errors import UserError
 from eval_tasks.tasks.check_description import SCORES, labels_as_the_runner_reads
+from hear_msss.audio import SoundError, measure
 
 TIME_UNITS_MS = {"s": 1000.0, "ms": 1.0}
 SPLIT_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
@@ -225,13 +224,15 @@ def common_length_s(paths: Sequence[Path]) -> float | None:
     """The length of all the clips in seconds; None where they differ.
 
     Raises:
-        UserError: a file that cannot be read.
+        UserError: files that cannot be read, each of them named.
     """
-    lengths = set()
+    lengths, problems = set(), []
     for path in paths:
         try:
-            info = soundfile.info(path)
-        except soundfile.LibsndfileError as error:
-            raise UserError(f"{path}: {error.error_string}") from None
-        lengths.add(info.frames / info.samplerate)
+            lengths.add(measure(path).duration_s)
+        except SoundError as error:
+            problems.append(str(error))
+    if problems:
+        listed = "\n  ".join(problems)
+        raise UserError(f"{len(problems)} files cannot be read:\n  {listed}")
     return lengths.pop() if len(lengths) == 1 else None

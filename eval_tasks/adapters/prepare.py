@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,9 +29,10 @@ from eval_tasks.adapters.plan import Clip, Plan
 from eval_tasks.errors import UserError
 from eval_tasks.files import beside, remove_leftovers, require_space, write_text
 from eval_tasks.tasks.archives import as_folders
-from eval_tasks.tasks.audio import fix_length, read_mono, write_audio
+from eval_tasks.tasks.audio import fix_length, write_audio
 from eval_tasks.tasks.resample import resample_task
 from eval_tasks.tasks.task_folder import METADATA_FILE, UNFINISHED, TaskFolder, write_description
+from hear_msss.audio import SoundError, open_sound
 
 ADAPTERS = {
     "speech_commands": speech_commands,
@@ -42,28 +45,34 @@ ADAPTERS = {
 def is_done(target: Path, sample_rate: int) -> bool:
     """True for a clip that an earlier run finished."""
     try:
-        return bool(soundfile.info(target).samplerate == sample_rate)
+        return bool(soundfile.info(os.fsencode(target)).samplerate == sample_rate)
     except soundfile.LibsndfileError:
         return False
 
 
-def make_clip(clip: Clip, targets: dict[int, Path], clip_s: float | None) -> str | None:
-    """Write one clip at all rates (sample rate in Hz -> file); what is wrong with its source, if anything."""
+def make_clip(clip: Clip, targets: dict[int, Path], clip_s: float | None) -> tuple[str | None, list[str]]:
+    """Write one clip at all rates (sample rate in Hz -> file).
+
+    Returns:
+        What is wrong with its source, if anything; and warnings about what it lacks.
+    """
     if all(is_done(target, rate) for rate, target in targets.items()):
-        return None
+        return None, []
     try:
-        audio, rate = read_mono(clip.source, clip.start, clip.frames)
-    except soundfile.LibsndfileError as error:
-        return f"{clip.source}: {error.error_string}"
+        with open_sound(clip.source) as sound:
+            audio = sound.read(start=clip.start, samples=None if clip.frames < 0 else clip.frames)
+            rate = sound.sample_rate
+    except SoundError as error:
+        return str(error), []
+    if not len(audio):
+        return f"{clip.source}: ends before sample {clip.start}, where clip {clip.name} begins", []
     if clip_s is not None:
         audio = fix_length(audio, round(clip_s * rate))
-    if not len(audio):
-        return f"{clip.source}: holds no samples"
     for wanted, target in targets.items():
         converted = audio if wanted == rate else soxr.resample(audio, rate, wanted, quality="HQ")
         with beside(target) as temporary:
             write_audio(temporary, converted, wanted, "WAV", "PCM_16")
-    return None
+    return None, [f"{clip.source}: {warning}" for warning in sound.warnings]
 
 
 def own_rates(clips: Sequence[Clip]) -> set[int]:
@@ -75,9 +84,10 @@ def own_rates(clips: Sequence[Clip]) -> set[int]:
     rates, problems = set(), []
     for source in sorted({clip.source for clip in clips}):
         try:
-            rates.add(soundfile.info(source).samplerate)
-        except soundfile.LibsndfileError as error:
-            problems.append(f"{source}: {error.error_string}")
+            with open_sound(source) as sound:
+                rates.add(sound.sample_rate)
+        except SoundError as error:
+            problems.append(str(error))
     if problems:
         listed = "\n  ".join(problems)
         raise UserError(f"{len(problems)} files cannot be read:\n  {listed}")
@@ -139,7 +149,10 @@ def build(plan: Plan, out: Path, rates: Sequence[int], jobs: int, progress: bool
         make(clip, targets, clip_s) for clip, targets in jobs_to_do
     )
     bar = tqdm(results, plan.folder_name, len(jobs_to_do), disable=not progress)
-    problems = sorted(problem for problem in bar if problem)
+    outcomes = list(bar)
+    for warning in sorted({warning for _, warnings in outcomes for warning in warnings}):
+        print(f"WARNING {warning}", file=sys.stderr)
+    problems = sorted(problem for problem, _ in outcomes if problem)
     if problems:
         listed = "\n  ".join(problems)
         raise UserError(f"{len(problems)} clips could not be made:\n  {listed}")

@@ -16,11 +16,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import soundfile
-
 from eval_tasks.adapters.hear_rules import clips_within, subsample
 from eval_tasks.adapters.plan import Clip, Plan, make_plan
 from eval_tasks.errors import UserError
+from hear_msss.audio import SoundError, measure
 
 WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
 BACKGROUND, SILENCE, UNKNOWN = "_background_noise_", "_silence_", "_unknown_"
@@ -108,9 +107,12 @@ def word_clip(path: Path) -> Clip:
 
 def silence_clips(path: Path) -> list[Clip]:
     """One second of background noise every half second, the last ending before the file does."""
-    info = soundfile.info(path)
-    second = info.samplerate
+    try:
+        noise = measure(path)
+    except SoundError as error:
+        raise UserError(str(error)) from None
+    second = noise.sample_rate
     return [
         Clip(f"{SILENCE}_{path.stem}-{start}.wav", path, [SILENCE], start, second)
-        for start in range(0, info.frames - second, second // 2)
+        for start in range(0, noise.samples - second, second // 2)
     ]

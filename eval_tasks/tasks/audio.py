@@ -1,8 +1,9 @@
-"""Audio files as task folders hold them: read to mono, written at their own sample format."""
+"""Audio files as task folders hold them, written at their own sample format."""
 
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +11,6 @@ import soundfile
 
 # Containers whose coding loses something: written at the best quality that they have.
 LOSSY_FORMATS = ("OGG", "MP3")
-
-
-def read_mono(path: Path, start: int = 0, frames: int = -1) -> tuple[np.ndarray, int]:
-    """Read a part of a file, channels averaged.
-
-    Args:
-        path: any format that soundfile reads.
-        start: first frame.
-        frames: how many; -1 reads to the end.
-
-    Returns:
-        ``(samples,)`` float32, and the sample rate in Hz.
-
-    Raises:
-        soundfile.LibsndfileError: not to be read.
-    """
-    audio, rate = soundfile.read(path, frames=frames, start=start, dtype="float32", always_2d=True)
-    return audio.mean(axis=1, dtype=np.float32), rate
 
 
 def write_audio(path: Path, audio: np.ndarray, sample_rate: int, container: str, subtype: str) -> None:
@@ -44,7 +27,12 @@ def write_audio(path: Path, audio: np.ndarray, sample_rate: int, container: str,
     quality = 0.0 if container in LOSSY_FORMATS else None
     try:
         soundfile.write(
-            path, audio, sample_rate, format=container, subtype=subtype, compression_level=quality
+            os.fsencode(path),
+            audio,
+            sample_rate,
+            format=container,
+            subtype=subtype,
+            compression_level=quality,
         )
     except soundfile.LibsndfileError as error:
         message = f"cannot be written ({error.error_string}): is the disk full, or read-only?"

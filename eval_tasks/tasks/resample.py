@@ -12,6 +12,8 @@ command goes on from there. Clips are converted in parallel processes.
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 import joblib
@@ -23,6 +25,7 @@ from eval_tasks.errors import UserError
 from eval_tasks.files import beside, remove_leftovers, require_space
 from eval_tasks.tasks.audio import write_audio
 from eval_tasks.tasks.task_folder import UNFINISHED, TaskFolder, find_tasks
+from hear_msss.audio import SoundError, read_mono
 
 
 def expected_frames(frames: int, from_rate: int, to_rate: int) -> int:
@@ -30,29 +33,34 @@ def expected_frames(frames: int, from_rate: int, to_rate: int) -> int:
     return round(frames * to_rate / from_rate)
 
 
-def resample_clip(source: Path, target: Path, sample_rate: int) -> str | None:
+def resample_clip(source: Path, target: Path, sample_rate: int) -> tuple[str | None, list[str]]:
     """Convert one file, unless ``target`` is there already in the right rate and length.
 
     Returns:
-        None, or what is wrong with ``source``.
+        None, or what is wrong with ``source``; and warnings about what it lacks.
     """
     try:
-        info = soundfile.info(source)
-        frames = expected_frames(info.frames, info.samplerate, sample_rate)
+        audio, rate, warnings = read_mono(source)
+    except SoundError as error:
+        return str(error), []
+    named = [f"{source}: {warning}" for warning in warnings]
+    frames = expected_frames(len(audio), rate, sample_rate)
+    try:
         if target.exists():
-            done = soundfile.info(target)
+            done = soundfile.info(os.fsencode(target))
             if done.samplerate == sample_rate and abs(done.frames - frames) <= 1:
-                return None
-        audio, rate = soundfile.read(source, dtype="float32")
+                return None, named
+        info = soundfile.info(os.fsencode(source))  # as the runner reads it
         converted = soxr.resample(audio, rate, sample_rate, quality="HQ")
         with beside(target) as temporary:
             write_audio(temporary, converted, sample_rate, info.format, info.subtype)
-            written = soundfile.info(temporary).frames
+            written = soundfile.info(os.fsencode(temporary)).frames
             if abs(written - frames) > 1:
-                return f"{source}: {written} frames at {sample_rate} Hz, expected {frames} within 1"
+                return f"{source}: {written} frames at {sample_rate} Hz, expected {frames} within 1", named
     except soundfile.LibsndfileError as error:
-        return f"{source}: {error.error_string}"
-    return None
+        why = error.error_string.rstrip(".")
+        return f"{source}: the runner cannot read it ({why}): convert it to wav", named
+    return None, named
 
 
 def resample_task(
@@ -108,7 +116,10 @@ def resample_task(
         convert(source, target, sample_rate) for source, target in pairs
     )
     bar = tqdm(results, f"{task.name} {from_rate} -> {sample_rate} Hz", len(pairs), disable=not progress)
-    problems = sorted(problem for problem in bar if problem)
+    outcomes = list(bar)
+    for warning in sorted(warning for _, warnings in outcomes for warning in warnings):
+        print(f"WARNING {warning}", file=sys.stderr)
+    problems = sorted(problem for problem, _ in outcomes if problem)
     if problems:
         listed = "\n  ".join(problems)
         raise UserError(f"{task.name}: {len(problems)} clips could not be resampled:\n  {listed}")

@@ -50,6 +50,14 @@ def test_plain_samples_are_those_of_soundfile_bit_for_bit(tmp_path, subtype, cha
     assert np.array_equal(read, expected)
 
 
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+@pytest.mark.parametrize("samples", [500, 3_333, 16_000, 48_001])
+def test_vorbis_has_the_samples_of_soundfile_to_the_last_one(tmp_path, rate, samples):
+    path = tmp_path / "x.ogg"
+    soundfile.write(path, np.random.default_rng(0).standard_normal(samples) / 10, rate)
+    assert np.array_equal(read_mono(path)[0], soundfile.read(path, dtype="float32")[0])
+
+
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
 def test_flac_is_the_same_by_either_decoder(tmp_path, subtype):
     path = tmp_path / "x.flac"
@@ -101,9 +109,10 @@ def test_a_part_is_cut_from_the_whole(tmp_path):
     path = tmp_path / "x.wav"
     soundfile.write(path, tone(), RATE)
     whole = read_mono(path, 8_000)[0]
-    assert np.array_equal(read_mono(path, 8_000, 100, 50)[0], whole[100:150])
-    assert np.array_equal(read_mono(path, 8_000, 15_990)[0], whole[15_990:])
-    assert len(read_mono(path, 8_000, 15_990, 50)[0]) == 10
+    for start, samples in ((0, 3), (100, 50), (15_990, 50), (15_990, None), (16_001, 5)):
+        with open_sound(path) as sound:
+            part = sound.read(8_000, start, samples)
+        assert np.array_equal(part, whole[start : None if samples is None else start + samples])
 
 
 def test_joined_files_of_two_rates_come_at_one_or_with_a_warning(tmp_path):
