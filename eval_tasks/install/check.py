@@ -1,0 +1,221 @@
+"""Does the harness work in this environment: one line for each thing that matters, with what to do."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval_tasks.install import packages, startup, torchaudio_fit
+
+INSTALL = "python -m eval_tasks install"
+PROGRAMS = ("hearvalidator.validate", "heareval.embeddings.runner", "heareval.predictions.runner")
+# Asked in a process of its own: importing torch and TensorFlow here would cost every caller of this module.
+ASK_DEVICES = """
+import json, torch
+found = {"torch": torch.__version__, "gpus": [], "tensorflow_gpus": None}
+if torch.cuda.is_available():
+    found["gpus"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    import importlib.util
+    if importlib.util.find_spec("tensorflow"):
+        import tensorflow
+        found["tensorflow_gpus"] = len(tensorflow.config.list_physical_devices("GPU"))
+    try:
+        import pynvml
+        pynvml.nvmlInit()
+        pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0)).decode("utf-8")
+    except Exception as error:
+        found["name_error"] = repr(error)
+elif getattr(torch.backends, "mps", None) and torch.backends.mps.is_available():
+    found["mps"] = True
+print("DEVICES " + json.dumps(found))
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check.
+
+    Attributes:
+        good: False where the harness cannot be used.
+        what: what was found.
+        remedy: what to do; empty where there is nothing to do.
+    """
+
+    good: bool
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        line = f"{'ok ' if self.good else 'BAD'}  {self.what}"
+        return f"{line}\n     -> {self.remedy}" if self.remedy else line
+
+
+def check() -> int:
+    """Print all findings; 1 if one is bad."""
+    bad = 0
+    for finding in findings():
+        print(finding, flush=True)
+        bad += not finding.good
+    print("the harness works here" if not bad else f"{bad} of these must be mended first")
+    return int(bad > 0)
+
+
+def findings() -> Iterator[Finding]:
+    """All that matters, the quick things first."""
+    parts: tuple[Callable[[], Iterator[Finding]], ...] = (
+        python_and_versions,
+        startup_files,
+        tensorflow,
+        torchaudio,
+        programs,
+        devices,
+    )
+    for part in parts:
+        yield from part()
+
+
+def installed(name: str) -> str:
+    """Version of a distribution, or an empty string."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def python_and_versions() -> Iterator[Finding]:
+    oldest, newest = (".".join(map(str, version)) for version in packages.PYTHONS)
+    python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    yield Finding(
+        packages.python_fits(), python, "" if packages.python_fits() else f"take Python {oldest} to {newest}"
+    )
+    for name, wanted in packages.HARNESS.items():
+        found = installed(name)
+        changed = changed_files(name) if found else []
+        if found == wanted and not changed:
+            yield Finding(True, f"{name} {found}, unmodified")
+        elif found == wanted:
+            remedy = f"pip uninstall {name}, then {INSTALL}"
+            yield Finding(False, f"{name} {found}: {', '.join(changed[:3])} differ from the release", remedy)
+        else:
+            yield Finding(False, f"{name} {found or 'is not installed'}: expected {wanted}", INSTALL)
+    found = installed("pytorch-lightning")
+    if found == packages.LIGHTNING:
+        yield Finding(True, f"pytorch-lightning {found}")
+    else:
+        why = (
+            "2 lacks gpus= and validation_epoch_end, which heareval needs; 1.9 ends event tasks in a KeyError"
+        )
+        what = f"pytorch-lightning {found or 'is not installed'}: expected {packages.LIGHTNING}"
+        yield Finding(False, f"{what} ({why})", INSTALL)
+    found = installed("setuptools")
+    if found and packages.release(found) < (packages.SETUPTOOLS_BELOW,):
+        yield Finding(True, f"setuptools {found}")
+    else:
+        what = f"setuptools {found or 'is not installed'}: Lightning 1.8 and dcase_util import pkg_resources"
+        yield Finding(False, f"{what}, which is in setuptools below {packages.SETUPTOOLS_BELOW}", INSTALL)
+    absent = [name for name in packages.IMPORTED if not installed(name)]
+    if absent:
+        yield Finding(False, f"not installed: {', '.join(absent)}", INSTALL)
+    yield Finding(True, ", ".join(f"{name} {installed(name)}" for name in ("torch", "numpy", "pandas")))
+
+
+def changed_files(name: str) -> list[str]:
+    """Files of an installed distribution that differ from the hashes in the RECORD of its wheel, or are gone."""
+    distribution = importlib.metadata.distribution(name)
+    record = distribution.read_text("RECORD")
+    if record is None:
+        return ["RECORD"]
+    changed = []
+    for path, recorded, _ in csv.reader(record.splitlines()):
+        algorithm, _, digest = recorded.partition("=")
+        if not digest or not path.startswith(name):  # scripts are written at installation
+            continue
+        file = Path(str(distribution.locate_file(path)))
+        actual = hashlib.new(algorithm, file.read_bytes()).digest() if file.is_file() else b""
+        if base64.urlsafe_b64encode(actual).rstrip(b"=").decode() != digest:
+            changed.append(path)
+    return changed
+
+
+def startup_files() -> Iterator[Finding]:
+    where = startup.folder()
+    absent = startup.missing(where)
+    if not absent:
+        yield Finding(True, f"{startup.PACKAGE} in {where}: settings of the runners, stand-in for TensorFlow")
+    else:
+        what = f"{absent[0]} is missing or another version's: the predictions runner would train, then fail"
+        yield Finding(False, what, INSTALL)
+
+
+def tensorflow() -> Iterator[Finding]:
+    spec = importlib.util.find_spec("tensorflow")
+    if spec is None:
+        yield Finding(True, "TensorFlow: the stand-in, which is all that torch modules need")
+        return
+    version = next(filter(None, map(installed, ("tensorflow", "tensorflow-cpu", "tensorflow-macos"))), "")
+    yield Finding(True, f"TensorFlow {version}, the real one, which is used instead of the stand-in")
+
+
+def torchaudio() -> Iterator[Finding]:
+    found = installed("torchaudio")
+    uses = "tests, and pretrain's pitch_shift=waveform"
+    if not found:
+        yield Finding(True, f"torchaudio is not installed: only {uses} need it")
+        return
+    version, error = torchaudio_fit.version_or_error()
+    if version:
+        yield Finding(True, f"torchaudio {version} imports")
+        return
+    remedy = f"{INSTALL} makes it import, or pip uninstall torchaudio: only {uses} need it"
+    yield Finding(True, f"torchaudio {found} does not import beside this torch: {error}", remedy)
+
+
+def programs() -> Iterator[Finding]:
+    """Each of the three programs of the harness, asked for its help: all that it imports is imported."""
+    for program in PROGRAMS:
+        done = subprocess.run([sys.executable, "-m", program, "--help"], capture_output=True, text=True)
+        if done.returncode == 0:
+            yield Finding(True, f"python -m {program} starts")
+            continue
+        error = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        yield Finding(False, f"python -m {program} does not start: {error}", INSTALL)
+
+
+def devices() -> Iterator[Finding]:
+    """What the harness would compute on, and whether heareval can use it."""
+    done = subprocess.run([sys.executable, "-c", ASK_DEVICES], capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("DEVICES ")]
+    if not lines:
+        error = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        yield Finding(False, f"torch cannot be asked for its devices: {error}", "install torch anew")
+        return
+    yield from judge_devices(json.loads(lines[0].removeprefix("DEVICES ")))
+
+
+def judge_devices(found: dict) -> Iterator[Finding]:
+    """Findings on what torch, TensorFlow and pynvml say of this machine's GPUs."""
+    if not found["gpus"]:
+        also = "; Apple's GPU (MPS) is used by the plugin, not by heareval" if found.get("mps") else ""
+        yield Finding(True, f"no CUDA GPU that torch {found['torch']} can use: the runners use the CPU{also}")
+        return
+    yield Finding(True, f"{len(found['gpus'])} CUDA GPU(s): {', '.join(found['gpus'])}")
+    if found["tensorflow_gpus"] == 0:
+        yield Finding(
+            False,
+            "TensorFlow sees no GPU where torch sees one, which heareval's embeddings runner refuses",
+            "pip uninstall tensorflow tensorflow-cpu (the stand-in then takes its place), or "
+            f"{INSTALL} --tensorflow after that, where modules are written in TensorFlow",
+        )
+    if "name_error" in found:
+        what = f"heareval cannot read the GPU's name: {found['name_error']}"
+        yield Finding(False, what, f"{INSTALL} (pynvml {packages.PYNVML} returns it as heareval expects)")
