@@ -25,13 +25,9 @@ from pathlib import Path
 
 from eval_tasks.errors import UserError
 from eval_tasks.install import packages, startup, torchaudio_fit
-from eval_tasks.install.check import check
+from eval_tasks.install.check import print_findings
+from eval_tasks.install.present import refuse_windows
 from eval_tasks.install.tool import TOOLS, Tool, call, find_tool
-
-WSL = (
-    "heareval does not run on Windows (it and this suite need fcntl and signals of Unix): use WSL; the plugin, "
-    "hear-msss and `python -m pretrain pack` work on Windows"
-)
 
 
 @dataclass(frozen=True)
@@ -82,10 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if sys.platform == "win32":
-        raise UserError(WSL)
+    refuse_windows()
     if args.check:
-        return check()
+        return print_findings()
     if not packages.python_fits():
         oldest, newest = (".".join(map(str, version)) for version in packages.PYTHONS)
         raise UserError(f"this is Python {sys.version.split()[0]}: expected {oldest} to {newest}")
@@ -95,4 +90,4 @@ def run(args: argparse.Namespace) -> int:
         print(f"would {step.text}" if args.dry_run else f"+ {step.text}", flush=True)
         if not args.dry_run:
             step.do()
-    return 0 if args.dry_run else check()
+    return 0 if args.dry_run else print_findings()

@@ -60,7 +60,7 @@ class Finding:
         return f"{line}\n     -> {self.remedy}" if self.remedy else line
 
 
-def check() -> int:
+def print_findings() -> int:
     """Print all findings; 1 if one is bad."""
     bad = 0
     for finding in findings():
@@ -130,7 +130,7 @@ def python_and_versions() -> Iterator[Finding]:
 
 
 def changed_files(name: str) -> list[str]:
-    """Files of an installed distribution that differ from the hashes in the RECORD of its wheel, or are gone."""
+    """Files of an installed distribution that are gone, or differ from the hashes in its wheel's RECORD."""
     distribution = importlib.metadata.distribution(name)
     record = distribution.read_text("RECORD")
     if record is None:

@@ -44,7 +44,7 @@ def requirements() -> list[str]:
 
 
 def tensorflow_requirement(cuda: bool, system: str = sys.platform, machine: str = platform.machine()) -> str:
-    """The build of TensorFlow that suits this machine: heareval wants one that sees the GPU, if torch does."""
+    """The build of TensorFlow for this machine: heareval wants one that sees the GPU, if torch does."""
     if system == "linux" and cuda:
         return "tensorflow[and-cuda]"
     if system == "linux" and machine in ("x86_64", "AMD64"):

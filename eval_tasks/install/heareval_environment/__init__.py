@@ -49,9 +49,9 @@ def program(argv: Sequence[str]) -> str:
     for argument in arguments:
         if argument == "--check-hash-based-pycs":
             next(arguments, None)
-        elif argument.startswith("--"):
+        elif argument == "-" or argument.startswith("--"):
             continue
-        elif argument.startswith("-") and len(argument) > 1:
+        elif argument.startswith("-"):
             # Flags can be joined, as in -Im; the first that takes a value has the rest, or the next argument.
             taking = next((place for place, flag in enumerate(argument) if flag in "cmWX"), None)
             if taking is None:
@@ -62,8 +62,7 @@ def program(argv: Sequence[str]) -> str:
             if argument[taking] == "c":
                 return ""
         else:
-            parts = argument.removesuffix(".py").replace("\\", "/").split("/")
-            return ".".join(parts[-3:])
+            return ".".join(argument.removesuffix(".py").replace("\\", "/").split("/")[-3:])
     return ""
 
 

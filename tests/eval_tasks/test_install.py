@@ -1,0 +1,300 @@
+"""The installer: what it would do, what a start of Python sets, the stand-in, what the check says."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eval_tasks import install
+from eval_tasks.errors import UserError
+from eval_tasks.install import check, packages, present, startup, tool
+from eval_tasks.install.heareval_environment import SETTINGS, program
+
+MODULES = Path(install.__file__).parent
+
+
+def args(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    install.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.fixture
+def harness(tmp_path):
+    """Stands where heareval stands: a module of its name that shows what it meets."""
+    for name in ("embeddings", "predictions"):
+        folder = tmp_path / "heareval" / name
+        folder.mkdir(parents=True)
+        (tmp_path / "heareval" / "__init__.py").touch()
+        (folder / "runner.py").write_text("from heareval.show import *\n")
+    (tmp_path / "heareval" / "show.py").write_text(
+        "import os\n"
+        "print(*(os.environ.get(name) for name in ('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD',"
+        " 'CUBLAS_WORKSPACE_CONFIG')))\n"
+    )
+    (tmp_path / "heareval" / "use_tensorflow.py").write_text("import tensorflow as tf\n")
+    return tmp_path
+
+
+def start(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A Python that starts as in an environment where the installer has been, without site-packages' own."""
+    (folder / "sitecustomize.py").write_text(startup.START)
+    env = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{MODULES}", **variables}
+    for name in SETTINGS:
+        if name not in variables:
+            env.pop(name, None)
+    return subprocess.run([sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("python -m heareval.predictions.runner a b", "heareval.predictions.runner"),
+        ("python -um heareval.predictions.runner", "heareval.predictions.runner"),
+        ("python -mheareval.embeddings.runner", "heareval.embeddings.runner"),
+        ("python -X dev -W ignore -m heareval.embeddings.runner", "heareval.embeddings.runner"),
+        ("python -Xdev -I --check-hash-based-pycs never -m a.b", "a.b"),
+        ("python /env/heareval/predictions/runner.py x", "heareval.predictions.runner"),
+        ("python -c code -m heareval.predictions.runner", ""),
+        ("python tool.py -m heareval.predictions.runner", "tool"),
+        ("python", ""),
+        ("python -", ""),
+    ],
+)
+def test_what_a_command_line_runs(line, expected):
+    assert program(line.split()) == expected
+
+
+def test_settings_are_for_the_runners_alone(harness):
+    for kind in ("embeddings", "predictions"):
+        assert start(harness, "-m", f"heareval.{kind}.runner").stdout.split() == ["1", ":4096:8"]
+    assert start(harness, "-m", "heareval.show").stdout.split() == ["None", "None"]
+    assert start(harness, "-c", "import heareval.show").stdout.split() == ["None", "None"]
+
+
+def test_settings_that_the_user_made_stay(harness):
+    done = start(harness, "-m", "heareval.predictions.runner", CUBLAS_WORKSPACE_CONFIG=":16:8")
+    assert done.stdout.split() == ["1", ":16:8"]
+
+
+def no_tensorflow(code: str) -> str:
+    """The code, in a process where no real TensorFlow can be found."""
+    return (
+        "import importlib.machinery as m\n"
+        "real = m.PathFinder.find_spec\n"
+        "m.PathFinder.find_spec = classmethod(lambda cls, name, path=None, target=None: None"
+        " if name.split('.')[0] == 'tensorflow' else real(name, path, target))\n" + code
+    )
+
+
+def test_the_harness_gets_the_stand_in_and_nobody_else(harness):
+    code = """
+import importlib.util, torch
+assert importlib.util.find_spec("tensorflow") is None
+try:
+    import tensorflow
+except ModuleNotFoundError:
+    print("nobody")
+from heareval.use_tensorflow import tf
+sees_gpu = tf.test.is_gpu_available(cuda_only=False, min_cuda_compute_capability=None)
+assert sees_gpu == torch.cuda.is_available()
+assert not isinstance(torch.nn.Linear(1, 1), tf.Module)
+print("stand-in")
+"""
+    done = start(harness, "-c", no_tensorflow(code))
+    assert done.stdout.split() == ["nobody", "stand-in"], done.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "tf.convert_to_tensor([1])",
+        "tf.test.gpu_device_name()",
+        "class M(tf.Module): pass",
+        "import tensorflow.keras",
+    ],
+)
+def test_every_other_part_of_tensorflow_names_the_remedy(harness, wrong):
+    done = start(harness, "-c", no_tensorflow(f"from heareval.use_tensorflow import tf\n{wrong}"))
+    assert "python -m eval_tasks install --tensorflow" in done.stderr.splitlines()[-1]
+
+
+def test_the_stand_in_has_no_part_that_a_library_could_probe_for(harness):
+    code = "from heareval.use_tensorflow import tf\nprint(hasattr(tf, 'io'), hasattr(tf, '__version__'))"
+    assert start(harness, "-c", no_tensorflow(code)).stdout.split() == ["False", "False"]
+
+
+def test_the_real_tensorflow_wins(harness):
+    (harness / "tensorflow.py").write_text("real = True\n")
+    done = start(harness, "-c", "from heareval.use_tensorflow import tf; print(tf.real)")
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_files_are_written_once_and_found_whole(tmp_path):
+    assert len(startup.missing(tmp_path)) == 3
+    startup.write(tmp_path)
+    assert startup.missing(tmp_path) == []
+    (tmp_path / "heareval_environment.pth").write_text("import os\n")  # an earlier version's
+    assert startup.missing(tmp_path) == [tmp_path / "heareval_environment.pth"]
+    startup.write(tmp_path)
+    assert startup.missing(tmp_path) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "heareval_environment",
+        "heareval_environment.pth",
+    ]
+
+
+def test_installed_harness_is_the_released_one():
+    """Every file of both wheels has the hash that its RECORD states."""
+    for name, version in packages.HARNESS.items():
+        distribution = importlib.metadata.distribution(name)
+        assert distribution.version == version
+        hashed = [file for file in distribution.files or [] if file.hash and file.parts[0] == name]
+        assert len(hashed) >= 2
+        for file in hashed:
+            digest = hashlib.new(file.hash.mode, file.read_binary()).digest()
+            assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == file.hash.value, file
+        assert check.changed_files(name) == []
+
+
+def test_a_changed_harness_is_noticed(tmp_path, monkeypatch):
+    (tmp_path / "heareval").mkdir()
+    (tmp_path / "heareval-2021.1.3.dist-info").mkdir()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(b"as released").digest()).rstrip(b"=").decode()
+    lines = [f"heareval/{name}.py,sha256={digest},11" for name in ("same", "edited", "gone")]
+    (tmp_path / "heareval-2021.1.3.dist-info" / "RECORD").write_text("\n".join(lines))
+    (tmp_path / "heareval-2021.1.3.dist-info" / "METADATA").write_text("Name: heareval\nVersion: 2021.1.3\n")
+    (tmp_path / "heareval" / "same.py").write_bytes(b"as released")
+    (tmp_path / "heareval" / "edited.py").write_bytes(b"edited here")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert check.changed_files("heareval") == ["heareval/edited.py", "heareval/gone.py"]
+
+
+def said(monkeypatch, part, **versions: str) -> list[check.Finding]:
+    monkeypatch.setattr(check, "installed", lambda name: versions.get(name.replace("-", "_"), "1.0"))
+    monkeypatch.setattr(check, "changed_files", lambda name: [])
+    return list(part())
+
+
+RIGHT = {
+    "heareval": "2021.1.3",
+    "hearvalidator": "2021.0.6",
+    "pytorch_lightning": "1.8.6",
+    "setuptools": "80.1",
+}
+
+
+def test_right_versions_are_good(monkeypatch):
+    assert all(finding.good for finding in said(monkeypatch, check.python_and_versions, **RIGHT))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"pytorch_lightning": "2.5.1"}, "pytorch-lightning 2.5.1: expected 1.8.6"),
+        ({"pytorch_lightning": ""}, "pytorch-lightning is not installed: expected 1.8.6"),
+        ({"setuptools": "82.0.1"}, "pkg_resources, which is in setuptools below 81"),
+        ({"hearvalidator": "2021.0.2"}, "hearvalidator 2021.0.2: expected 2021.0.6"),
+        ({"sed_eval": ""}, "not installed: sed_eval"),
+    ],
+)
+def test_wrong_versions_are_named_with_the_remedy(monkeypatch, wrong, words):
+    (bad,) = [f for f in said(monkeypatch, check.python_and_versions, **RIGHT | wrong) if not f.good]
+    assert words in bad.what and bad.remedy == "python -m eval_tasks install"
+
+
+CPU = {"torch": "2.13.0+cpu", "gpus": [], "tensorflow_gpus": None}
+GPU = {"torch": "2.13.0", "gpus": ["NVIDIA H100"], "tensorflow_gpus": None}
+
+
+@pytest.mark.parametrize(
+    ("found", "good", "words"),
+    [
+        (CPU, True, "no CUDA GPU"),
+        (CPU | {"mps": True}, True, "MPS"),
+        (GPU, True, "NVIDIA H100"),
+        (GPU | {"tensorflow_gpus": 1}, True, "NVIDIA H100"),
+        (GPU | {"tensorflow_gpus": 0}, False, "pip uninstall tensorflow"),
+        (GPU | {"name_error": "AttributeError"}, False, "pynvml 11.4.1"),
+    ],
+)
+def test_what_is_said_of_gpus(found, good, words):
+    findings = list(check.judge_devices(found))
+    assert all(finding.good for finding in findings) == good
+    assert any(words in str(finding) for finding in findings)
+
+
+def test_a_dry_run_says_every_step_and_does_none(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(install, "call", lambda command: pytest.fail(f"called {command}"))
+    monkeypatch.setattr(startup, "folder", lambda: tmp_path)
+    assert install.run(args("--dry-run", "--tensorflow")) == 0
+    said = capsys.readouterr().out
+    assert "pytorch-lightning==1.8.6" in said and "pynvml==11.4.1" in said
+    assert "--no-deps --ignore-requires-python heareval==2021.1.3 hearvalidator==2021.0.6" in said
+    assert "tensorflow" in said.splitlines()[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_uv_installs_where_there_is_no_pip(monkeypatch):
+    monkeypatch.setattr(tool.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("UV", "/tools/uv")
+    found = tool.find_tool()
+    assert found.name == "uv" and found.any_python == ()
+    assert found.install(["a"]) == ["/tools/uv", "pip", "install", "--python", sys.executable, "a"]
+
+
+def test_without_pip_and_uv_the_remedy_is_named(monkeypatch):
+    monkeypatch.setattr(tool.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(tool.shutil, "which", lambda name: None)
+    monkeypatch.delenv("UV", raising=False)
+    with pytest.raises(UserError, match="ensurepip"):
+        tool.find_tool()
+
+
+def test_the_systems_own_python_is_left_alone(monkeypatch, tmp_path):
+    (tmp_path / "EXTERNALLY-MANAGED").touch()
+    monkeypatch.setattr(tool.sys, "prefix", sys.base_prefix)
+    monkeypatch.setattr(tool.sysconfig, "get_path", lambda name: str(tmp_path))
+    with pytest.raises(UserError, match="make an environment first"):
+        tool.find_tool()
+
+
+def test_a_failed_command_is_an_error():
+    with pytest.raises(UserError, match="ended with status 3"):
+        tool.call([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+@pytest.mark.parametrize(
+    ("cuda", "system", "machine", "expected"),
+    [
+        (False, "linux", "x86_64", "tensorflow-cpu"),
+        (True, "linux", "x86_64", "tensorflow[and-cuda]"),
+        (False, "linux", "aarch64", "tensorflow"),
+        (False, "darwin", "arm64", "tensorflow"),
+    ],
+)
+def test_the_build_of_tensorflow(cuda, system, machine, expected):
+    assert packages.tensorflow_requirement(cuda, system, machine) == expected
+
+
+def test_windows_is_told_of_wsl(monkeypatch):
+    monkeypatch.setattr(present.sys, "platform", "win32")
+    for begin in (present.require_harness, lambda: install.run(args())):
+        with pytest.raises(UserError, match="use WSL"):
+            begin()
+
+
+def test_a_missing_harness_is_named(monkeypatch):
+    monkeypatch.setattr(present.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        UserError, match="heareval and hearvalidator not installed here: run `python -m eval_tasks"
+    ):
+        present.require_harness()
