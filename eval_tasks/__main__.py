@@ -14,7 +14,10 @@ from eval_tasks.errors import UserError
 
 # verb: the module that does it, with add_arguments(parser) and run(args) -> exit status; what it does
 VERBS = {
-    "install": ("eval_tasks.install", "bring the unmodified harness into this environment, or check it"),
+    "install": (
+        "eval_tasks.install.install",
+        "bring the unmodified harness into this environment, or check it",
+    ),
     "list": ("eval_tasks.tasks.list", "the 19 HEAR tasks, and which of them are here"),
     "download": ("eval_tasks.tasks.download", "fetch published tasks, or unpack archives on disk"),
     "prepare": ("eval_tasks.adapters.prepare", "make a task folder from raw data or from a CSV file"),

@@ -15,30 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval_tasks.install import packages, startup, torchaudio_fit
+from eval_tasks.install import devices, packages, startup, torchaudio_fit
 
 INSTALL = "python -m eval_tasks install"
 PROGRAMS = ("hearvalidator.validate", "heareval.embeddings.runner", "heareval.predictions.runner")
-# Asked in a process of its own: importing torch and TensorFlow here would cost every caller of this module.
-ASK_DEVICES = """
-import json, torch
-found = {"torch": torch.__version__, "gpus": [], "tensorflow_gpus": None}
-if torch.cuda.is_available():
-    found["gpus"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    import importlib.util
-    if importlib.util.find_spec("tensorflow"):
-        import tensorflow
-        found["tensorflow_gpus"] = len(tensorflow.config.list_physical_devices("GPU"))
-    try:
-        import pynvml
-        pynvml.nvmlInit()
-        pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0)).decode("utf-8")
-    except Exception as error:
-        found["name_error"] = repr(error)
-elif getattr(torch.backends, "mps", None) and torch.backends.mps.is_available():
-    found["mps"] = True
-print("DEVICES " + json.dumps(found))
-"""
 
 
 @dataclass(frozen=True)
@@ -78,7 +58,7 @@ def findings() -> Iterator[Finding]:
         tensorflow,
         torchaudio,
         programs,
-        devices,
+        gpus,
     )
     for part in parts:
         yield from part()
@@ -191,31 +171,25 @@ def programs() -> Iterator[Finding]:
         yield Finding(False, f"python -m {program} does not start: {error}", INSTALL)
 
 
-def devices() -> Iterator[Finding]:
-    """What the harness would compute on, and whether heareval can use it."""
-    done = subprocess.run([sys.executable, "-c", ASK_DEVICES], capture_output=True, text=True)
+def gpus() -> Iterator[Finding]:
+    """What the harness would compute on, asked in a process of its own: this one need not import torch."""
+    done = subprocess.run(
+        [sys.executable, "-m", "eval_tasks.install.devices"], capture_output=True, text=True
+    )
     lines = [line for line in done.stdout.splitlines() if line.startswith("DEVICES ")]
     if not lines:
         error = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        yield Finding(False, f"torch cannot be asked for its devices: {error}", "install torch anew")
+        yield Finding(False, f"torch cannot be asked for its GPUs: {error}", "install torch anew")
         return
-    yield from judge_devices(json.loads(lines[0].removeprefix("DEVICES ")))
+    yield from judge_gpus(json.loads(lines[0].removeprefix("DEVICES ")))
 
 
-def judge_devices(found: dict) -> Iterator[Finding]:
-    """Findings on what torch, TensorFlow and pynvml say of this machine's GPUs."""
-    if not found["gpus"]:
-        also = "; Apple's GPU (MPS) is used by the plugin, not by heareval" if found.get("mps") else ""
+def judge_gpus(found: devices.Devices) -> Iterator[Finding]:
+    """Findings on what torch, TensorFlow and pynvml say."""
+    if found["gpus"]:
+        yield Finding(True, f"{len(found['gpus'])} CUDA GPU(s): {', '.join(found['gpus'])}")
+    else:
+        also = "; Apple's GPU (MPS) is used by the plugin, not by heareval" if found["mps"] else ""
         yield Finding(True, f"no CUDA GPU that torch {found['torch']} can use: the runners use the CPU{also}")
-        return
-    yield Finding(True, f"{len(found['gpus'])} CUDA GPU(s): {', '.join(found['gpus'])}")
-    if found["tensorflow_gpus"] == 0:
-        yield Finding(
-            False,
-            "TensorFlow sees no GPU where torch sees one, which heareval's embeddings runner refuses",
-            "pip uninstall tensorflow tensorflow-cpu (the stand-in then takes its place), or "
-            f"{INSTALL} --tensorflow after that, where modules are written in TensorFlow",
-        )
-    if "name_error" in found:
-        what = f"heareval cannot read the GPU's name: {found['name_error']}"
-        yield Finding(False, what, f"{INSTALL} (pynvml {packages.PYNVML} returns it as heareval expects)")
+    for what, remedy in devices.trouble(found):
+        yield Finding(False, what, remedy)

@@ -24,6 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from eval_tasks.install.present import require_harness
 from eval_tasks.mini import TASKS_DIR
 from eval_tasks.report.table import METRICS, chance
 from eval_tasks.runs import harness
@@ -45,9 +46,7 @@ def validate(module: str, model: str, log: Path, console: Console) -> bool:
     """Run the validator, say its result and what the module itself warned of."""
     command = validator_command(module, model)
     if not Path(command[0]).exists():
-        console.print(
-            f"validator: no {command[0]}: install hearvalidator here, as `make` does", soft_wrap=True
-        )
+        console.print(f"validator: no {command[0]}: run `python -m eval_tasks install`", soft_wrap=True)
         return False
     env = harness.environment(harness.usable_cores()) | {"PYTHONWARNINGS": "default"}
     # A console script does not look for modules where it is called, as `python -m` does.
@@ -99,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    require_harness()
     start = time.monotonic()
     console = Console()
     tasks = find_tasks([TASKS_DIR])

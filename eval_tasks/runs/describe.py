@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from eval_tasks.errors import UserError
+from eval_tasks.install.devices import devices
 from eval_tasks.runs.harness import environment
 
 MARK = "HEAR module: "  # modules print what they like; our line is told from theirs by this
@@ -59,26 +60,6 @@ def versions(module_name: str) -> dict[str, str]:
     return found
 
 
-def gpu_problem() -> str:
-    """Why the unmodified runners would fail on this machine's GPU, and what to do; '' if they would not."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return ""
-    import tensorflow as tf
-
-    if not tf.config.list_physical_devices("GPU"):
-        return "TensorFlow sees no GPU (tensorflow-cpu?), which heareval refuses: pip install tensorflow"
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(0)).decode("utf-8")
-    except Exception as error:
-        return f"heareval cannot read the GPU's name ({error!r}): pip install pynvml==11.4.1"
-    return ""
-
-
 def describe(
     module_name: str, model: str = "", model_options: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -96,7 +77,7 @@ def describe(
         "scene_embedding_size": int(loaded.scene_embedding_size),
         "timestamp_embedding_size": int(loaded.timestamp_embedding_size),
         "versions": versions(module_name),
-        "gpu_problem": gpu_problem(),
+        "devices": devices(),
     }
 
 

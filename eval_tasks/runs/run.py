@@ -10,7 +10,8 @@ share, with `--backend dask --address tcp://host:8786` (pip install distributed)
 `--backend ray --address auto` (pip install ray). There Ctrl-C ends this command, and tasks that the
 cluster has begun run to their end.
 
-On GPUs: `--gpus 0,1` gives each task one of them, in turn; `--gpus none` hides them.
+Where torch sees a CUDA GPU, both runners use the first; `--gpus 0,1` (or all) gives each task one of them, in
+turn, as many tasks at once as GPUs unless --jobs says more; `--gpus none` computes on the CPU.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import json
 import re
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,13 +28,15 @@ from typing import Any
 
 import joblib
 
-from eval_tasks.runs import harness
-from eval_tasks.tasks.check import check_tasks, embedding_bytes
-from eval_tasks.runs.describe import ask
 from eval_tasks.errors import UserError
 from eval_tasks.files import require_space, write_json
+from eval_tasks.install.present import require_harness
+from eval_tasks.runs import harness
+from eval_tasks.runs.describe import ask
+from eval_tasks.runs.gpus import visible_devices
 from eval_tasks.runs.results import IDENTITY, ModelFolder
 from eval_tasks.runs.run_task import TaskJob, TaskResult, log_tail, run_task
+from eval_tasks.tasks.check import check_tasks, embedding_bytes
 from eval_tasks.tasks.task_folder import TaskFolder, task_paths
 
 __all__ = ["TaskResult", "log_tail", "run_tasks"]
@@ -136,7 +138,8 @@ def run_tasks(
         grid_points: models tried of that grid; heareval's 8 by default.
         jobs: tasks at once. A ``joblib.parallel_config`` around the call chooses another backend.
         threads: threads of each process; by default OMP_NUM_THREADS, else the cores divided by ``jobs``.
-        gpus: one of them for each task in turn; ``[""]`` hides all.
+        gpus: numbers of GPUs, as torch counts them, one for each task in turn; ``["all"]``, or
+            ``["none"]`` for the CPU. By default the first one, where there is one.
         name: name of the model's folder; from module, options and weights by default.
         changed: where results come from other weights or code, or another state of a task:
             ``refuse``, ``keep`` or ``redo``.
@@ -146,20 +149,19 @@ def run_tasks(
         one result for each task, in the order in which they ended; failed tasks among them.
 
     Raises:
-        UserError: no such task, a module that cannot be loaded, too little disk, or results of another
-            model in the way.
+        UserError: the harness is not installed, no such task or GPU, a module that cannot be loaded, too
+            little disk, or results of another model in the way.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the processes have ended.
     """
     if grid not in harness.GRIDS or changed not in CHANGED:
         raise UserError(f"grid {grid!r} and changed {changed!r}: expected of {harness.GRIDS} and {CHANGED}")
+    require_harness()
     if jobs < 1:
         raise UserError(f"jobs={jobs}: expected 1 or more")
     paths = [tasks_dir] if isinstance(tasks_dir, (str, Path)) else list(tasks_dir)
     chosen = chosen_folders(paths, tasks)
     info = ask(module, model, model_options)
-    if info["gpu_problem"] and gpus is None:
-        warnings.warn(f"running without a GPU: {info['gpu_problem']}", stacklevel=2)
-        gpus = [""]
+    visible = visible_devices(gpus, info["devices"])
     model_dir = Path(out_dir).absolute() / (name or model_name(module, info))
     claim_model_folder(model_dir, info, changed)
 
@@ -189,7 +191,7 @@ def run_tasks(
             grid_points=grid_points,
             changed=changed,
             threads=threads,
-            gpu=gpus[number % len(gpus)] if gpus else None,
+            gpu=visible[number % len(visible)] if visible else None,
         )
         for number, folder in enumerate(sorted(sound, key=audio_s, reverse=True))
     ]
@@ -245,10 +247,6 @@ def json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def gpu_list(text: str) -> list[str]:
-    return [""] if text == "none" else text.split(",")
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--module", required=True, help="import name of a HEAR module, such as hear_msss")
@@ -260,9 +258,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--name", default="", help="name of the model's folder (default: module, options and weights)")
     add("--grid", choices=harness.GRIDS, default="default", help="heareval's grid of predictors")
     add("--grid-points", type=int, help="predictors tried of that grid (heareval's default: 8)")
-    add("--jobs", type=int, default=1, help="tasks at once")
+    add("--jobs", type=int, help="tasks at once (default: one for each of --gpus, else 1)")
     add("--threads", type=int, help="threads of each process (default: OMP_NUM_THREADS, else cores / jobs)")
-    add("--gpus", type=gpu_list, help="such as 0,1: one for each task in turn; none hides all")
+    add("--gpus", type=lambda text: text.split(","), help="such as 0,1, all, or none (default: the first)")
     add("--changed", choices=CHANGED, default="refuse", help="where OUT holds results of another state")
     add("--backend", choices=("threads", "dask", "ray"), default="threads", help="joblib backend")
     add("--address", default="", help="of the Dask scheduler or Ray head (default: start one here)")
@@ -271,7 +269,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from eval_tasks.runs.display import RunDisplay
 
-    with RunDisplay() as display, cluster(args.backend, args.address, args.jobs):
+    jobs = len(args.gpus or [""]) if args.jobs is None else args.jobs
+    with RunDisplay() as display, cluster(args.backend, args.address, jobs):
         results = run_tasks(
             args.module,
             args.tasks,
@@ -281,7 +280,7 @@ def run(args: argparse.Namespace) -> int:
             model_options=args.model_options,
             grid=args.grid,
             grid_points=args.grid_points,
-            jobs=args.jobs,
+            jobs=jobs,
             threads=args.threads,
             gpus=args.gpus,
             name=args.name,

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from eval_tasks import install
 from eval_tasks.errors import UserError
-from eval_tasks.install import check, packages, present, startup, tool
+from eval_tasks.install import check, install, packages, present, startup, tool
 from eval_tasks.install.heareval_environment import SETTINGS, program
 
 MODULES = Path(install.__file__).parent
@@ -211,8 +210,8 @@ def test_wrong_versions_are_named_with_the_remedy(monkeypatch, wrong, words):
     assert words in bad.what and bad.remedy == "python -m eval_tasks install"
 
 
-CPU = {"torch": "2.13.0+cpu", "gpus": [], "tensorflow_gpus": None}
-GPU = {"torch": "2.13.0", "gpus": ["NVIDIA H100"], "tensorflow_gpus": None}
+CPU = {"torch": "2.13.0+cpu", "gpus": [], "tensorflow_gpus": None, "name_error": "", "mps": False}
+GPU = {**CPU, "torch": "2.13.0", "gpus": ["NVIDIA H100"]}
 
 
 @pytest.mark.parametrize(
@@ -227,7 +226,7 @@ GPU = {"torch": "2.13.0", "gpus": ["NVIDIA H100"], "tensorflow_gpus": None}
     ],
 )
 def test_what_is_said_of_gpus(found, good, words):
-    findings = list(check.judge_devices(found))
+    findings = list(check.judge_gpus(found))
     assert all(finding.good for finding in findings) == good
     assert any(words in str(finding) for finding in findings)
 
@@ -298,3 +297,15 @@ def test_a_missing_harness_is_named(monkeypatch):
         UserError, match="heareval and hearvalidator not installed here: run `python -m eval_tasks"
     ):
         present.require_harness()
+
+
+def test_every_folder_of_code_is_packaged():
+    """A folder without an __init__.py works in a checkout, and is missing in what pip installs."""
+    root = MODULES.parent.parent
+    code = [
+        file for package in ("hear_msss", "pretrain", "eval_tasks") for file in (root / package).rglob("*.py")
+    ]
+    assert len(code) > 80
+    assert [
+        folder for folder in {file.parent for file in code} if not (folder / "__init__.py").is_file()
+    ] == []

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from eval_tasks import __main__ as command_line
 from eval_tasks.errors import UserError
 from eval_tasks.runs import harness, run
+from eval_tasks.runs.gpus import visible_devices
 from eval_tasks.runs.results import ModelFolder
 from eval_tasks.tasks.task_folder import write_description
 
@@ -252,23 +254,70 @@ def test_environment_of_the_runners(monkeypatch):
     assert env["OMP_NUM_THREADS"] == env["TF_NUM_INTRAOP_THREADS"] == "3"
 
 
-def test_gpus_are_given_in_turn(tasks, copied, started, monkeypatch):
+def on_gpus(copied, monkeypatch, **devices):
+    """The model as if it had been described on a machine with these devices; what processes are given."""
+    found = {
+        "torch": "2.13.0",
+        "gpus": [],
+        "mps": False,
+        "tensorflow_gpus": None,
+        "name_error": "",
+        **devices,
+    }
+    info = {**ModelFolder(copied / "tiny_hear").info, "devices": found}
     shutil.rmtree(copied / "tiny_hear/embeddings")
+    monkeypatch.setattr(run, "ask", lambda *args: info)
     given = []
     monkeypatch.setattr(harness, "environment", lambda threads, gpu: given.append(gpu) or {})
+    return given
+
+
+def test_gpus_are_given_in_turn(tasks, copied, started, monkeypatch):
+    given = on_gpus(copied, monkeypatch, gpus=["A", "B"])
     tiny(tasks, copied, gpus=["0", "1"])
     assert sorted(given) == ["0", "1"]
 
 
-def test_a_gpu_that_the_harness_cannot_use_is_hidden_and_told(tasks, copied, started, monkeypatch):
-    shutil.rmtree(copied / "tiny_hear/embeddings")
-    info = {**ModelFolder(copied / "tiny_hear").info, "gpu_problem": "TensorFlow sees no GPU"}
-    monkeypatch.setattr(run, "ask", lambda *args: info)
-    given = []
-    monkeypatch.setattr(harness, "environment", lambda threads, gpu: given.append(gpu) or {})
-    with pytest.warns(UserWarning, match="without a GPU: TensorFlow sees no GPU"):
+@pytest.mark.parametrize(("gpus", "seen"), [(None, None), (["none"], ""), ([""], "")])
+def test_the_gpu_is_used_where_there_is_one_unless_it_is_hidden(
+    tasks, copied, started, monkeypatch, gpus, seen
+):
+    given = on_gpus(copied, monkeypatch, gpus=["A"])
+    tiny(tasks, copied, gpus=gpus)
+    assert given == [seen, seen]
+
+
+def test_a_gpu_that_heareval_cannot_use_is_told_before_anything_begins(tasks, copied, started, monkeypatch):
+    given = on_gpus(copied, monkeypatch, gpus=["A"], tensorflow_gpus=0)
+    with pytest.raises(UserError, match=r"TensorFlow sees no GPU.*pip uninstall tensorflow.*--gpus none"):
         tiny(tasks, copied)
+    assert given == []
+    tiny(tasks, copied, gpus=["none"])
     assert given == ["", ""]
+
+
+def test_gpus_that_are_not_there_are_refused(monkeypatch):
+    two = {"torch": "2.13.0", "gpus": ["A", "B"], "tensorflow_gpus": None, "name_error": ""}
+    with pytest.raises(UserError, match=r"--gpus 0,2: torch 2.13.0 sees GPUs 0, 1 \(A, B\)"):
+        visible_devices(["0", "2"], two)
+    with pytest.raises(UserError, match="sees no CUDA GPU here"):
+        visible_devices(["0"], {**two, "gpus": []})
+    assert visible_devices(["all"], two) == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-abc")
+    assert visible_devices(["1", "0"], two) == ["GPU-abc", "2"]
+
+
+def test_one_task_at_once_for_each_gpu_that_is_named(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(run, "run_tasks", lambda *args, **options: calls.append(options) or [])
+    words = ["run", "--module", "m", "--tasks", str(tmp_path), "--out", str(tmp_path)]
+    for more in ([], ["--gpus", "0,1"], ["--gpus", "0,1", "--jobs", "4"]):
+        assert command_line.main([*words, *more]) == 0
+    assert [(options["gpus"], options["jobs"]) for options in calls] == [
+        (None, 1),
+        (["0", "1"], 2),
+        (["0", "1"], 4),
+    ]
 
 
 def test_model_names_tell_options_and_weights_apart():
