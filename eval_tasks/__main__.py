@@ -31,6 +31,8 @@ VERBS = {
     "demo": ("eval_tasks.mini.demo", "validator, the mini tasks, one table of scores"),
 }
 
+CLUSTERS = {"dask": "distributed", "distributed": "distributed", "ray": "ray"}  # packages of run's --backend
+
 # What the machine refuses: no space left, a quota, no permission, a read-only disk, a failed write.
 MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
@@ -50,16 +52,22 @@ def main(argv: list[str] | None = None) -> int:
     if verb not in VERBS:
         print(f"error: no verb {verb!r}: expected one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
-    module = import_module(VERBS[verb][0])
-    parser = argparse.ArgumentParser(
-        prog=f"python -m eval_tasks {verb}",
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_arguments(parser)
-    args = parser.parse_args(rest)
     try:
-        return module.run(args)
+        module = import_module(VERBS[verb][0])
+        parser = argparse.ArgumentParser(
+            prog=f"python -m eval_tasks {verb}",
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(parser)
+        return module.run(parser.parse_args(rest))
+    except ModuleNotFoundError as error:
+        package = (error.name or "eval_tasks").partition(".")[0]
+        if package in ("eval_tasks", "hear_msss"):
+            raise
+        where = CLUSTERS.get(package, "'hear_msss[eval]'")
+        print(f"error: {verb} needs the package {package}: pip install {where}", file=sys.stderr)
+        return 1
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -33,13 +33,21 @@ def main(argv: list[str] | None = None) -> int:
     verb = parser.parse_args(argv[:1]).verb
     # Read by torch at its first large tensor: huge pages, since touching new small ones takes part of a step.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    # Imported only now: `info --help` need not wait for torch, nor `train` for the pool's tools.
-    module = importlib.import_module(VERBS[verb][0])
     verb_parser = argparse.ArgumentParser(prog=f"python -m pretrain {verb}")
-    module.add_arguments(verb_parser)
-    args = verb_parser.parse_args(argv[1:])
     try:
+        # Imported only now: `info --help` need not wait for torch, nor `train` for the pool's tools.
+        module = importlib.import_module(VERBS[verb][0])
+        module.add_arguments(verb_parser)
+        args = verb_parser.parse_args(argv[1:])
         return module.run(args)
+    except ImportError as error:
+        package = (error.name or "pretrain").partition(".")[0]
+        if package in ("hear_msss", "pretrain") and isinstance(error, ModuleNotFoundError):
+            raise
+        missing = f"needs the package {package}: pip install 'hear_msss[pretrain]'"
+        what = missing if isinstance(error, ModuleNotFoundError) else error
+        print(f"python -m pretrain {verb}: {what}", file=sys.stderr)
+        return 2
     except (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, FloatingPointError) as error:
         print(f"python -m pretrain {verb}: {error}", file=sys.stderr)
         return 2

@@ -56,7 +56,7 @@ def trouble(found: Devices) -> list[tuple[str, str]]:
         pairs.append(
             (
                 "TensorFlow sees no GPU where torch sees one, which heareval's embeddings runner refuses",
-                "`pip uninstall tensorflow tensorflow-cpu` (the stand-in takes its place), and after that, for "
+                "`pip uninstall tensorflow tensorflow-cpu` (the stand-in takes its place), then, for "
                 "modules written in TensorFlow, `python -m eval_tasks install --tensorflow`",
             )
         )

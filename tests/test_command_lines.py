@@ -1,0 +1,45 @@
+"""What each command line says where the packages of an extra are not installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import hear_msss
+
+
+def without(package: str, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``python -m module arguments`` where ``package`` cannot be imported."""
+    code = f"import runpy, sys; sys.modules[{package!r}] = None; sys.argv[1:] = {list(arguments)}\n"
+    # None in sys.modules is a ModuleNotFoundError, as for a package that is not there.
+    code += f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("package", "module", "arguments", "expected"),
+    [
+        ("rich", "eval_tasks", ["list"], "error: list needs the package rich: pip install 'hear_msss[eval]'"),
+        ("pooch", "eval_tasks", ["download", "--help"], "pip install 'hear_msss[eval]'"),
+        (
+            "yaml",
+            "pretrain",
+            ["train", "--help"],
+            "train: needs the package yaml: pip install 'hear_msss[pretrain",
+        ),
+        ("matplotlib", "pretrain", ["plot", "--help"], "pip install 'hear_msss[pretrain]'"),
+    ],
+)
+def test_a_missing_extra_is_one_sentence(package, module, arguments, expected):
+    done = without(package, module, *arguments)
+    (line,) = done.stderr.strip().splitlines()
+    assert done.returncode in (1, 2) and expected in line
+
+
+def test_version():
+    done = subprocess.run(
+        [sys.executable, "-m", "hear_msss", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"hear_msss {hear_msss.__version__}\n"
