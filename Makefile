@@ -1,52 +1,77 @@
-# make demo    environment, validator, the mini tasks through heareval, a table of scores
-# make test    environment, then the whole test suite
-# make lint    ruff and mypy
-# make bench   speed and memory against peers; table and JSON under build/bench
-# make clean   remove the environment and what was built
-# make lock    pin anew what is installed (maintainers)
+# make demo       environment, validator, the mini tasks through heareval, a table of scores
+# make test       environment with what tests need, then the whole test suite
+# make env        the environment of demo alone
+# make lint       ruff and mypy
+# make bench      speed and memory against peers; table and JSON under build/bench
+# make pythons    demo on every Python found here, and a table
+# make platforms  does every pin have a wheel for every system and Python
+# make clean      remove the environment and what was built
+# make lock       pin anew what is installed (maintainers)
 
-VENV   := .venv
+# The newest Python found for which all pins have wheels (`make platforms`); PYTHON=... takes any other.
+VERSION := -c 'import sys; print(sys.version_info[:2])'
+ifndef PYTHON
+PYTHON := $(shell for version in 3.14 3.13 3.12 3.11; do \
+	if python$$version -c '' 2>/dev/null; then command -v python$$version; break; fi; done)
+endif
+VENV   ?= .venv
+OUT    ?= build/demo
 BIN    := $(VENV)/bin
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+ifeq ($(origin PYTHON)$(filter clean,$(MAKECMDGOALS)),command line)
+ifneq ($(wildcard $(BIN)/python),)
+ifneq ($(shell $(PYTHON) $(VERSION)),$(shell $(BIN)/python $(VERSION)))
+$(error $(VENV) was made with another Python than $(PYTHON): `make clean` first, or give another VENV=...)
+endif
+endif
+endif
 TORCH  := torch==2.13.0
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
-READY  := $(VENV)/.ready
+DEMO   := $(VENV)/.ready
+TEST   := $(VENV)/.ready-for-tests
 
-.PHONY: demo test lint bench clean lock env
-demo: $(READY)
-	$(BIN)/python -m eval_tasks demo --out build/demo
+# torch first: which packages it brings depends on the build that the index offers. Everything else, the
+# harness included, has the versions of requirements.lock.
+define install
+	@test -n '$(PYTHON)' || { echo 'no Python 3.11 to 3.14 found: make PYTHON=/path/to/python3'; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c requirements.lock '$(TORCH)'
+	$(PIP) install -q -c requirements.lock -e '.[$(1)]'
+	$(BIN)/python -m eval_tasks install --quiet --tool pip --constraint requirements.lock
+endef
 
-test: $(READY)
+.PHONY: demo test env lint bench pythons platforms clean lock
+demo: $(DEMO)
+	$(BIN)/python -m eval_tasks demo --out $(OUT)
+
+test: $(TEST)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
-lint: $(READY)
+env: $(DEMO)
+
+lint: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)
+bench: $(TEST)
 	$(BIN)/python -m benchmarks --out build/bench
 
-env: $(READY)
+pythons:
+	$(PYTHON) .ci/pythons.py
 
-# torch first and with its dependencies: which ones those are depends on the build that the index offers.
-# The rest is pinned whole, so that heareval's and hearvalidator's own pins of 2021 do not matter.
-$(READY): requirements.lock setup.py
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else "Python 3.11 is needed, $(PYTHON) is %d.%d: make PYTHON=/path/to/python3.11" % v)'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c requirements.lock '$(TORCH)'
-	$(PIP) install -q --no-deps --ignore-requires-python -r requirements.lock
-	$(PIP) install -q --no-deps --no-build-isolation -e .
-	@# torchaudio's extensions are built for CUDA torch; beside a CPU-only torch it imports without them.
-	@$(BIN)/python -c 'import torchaudio' 2>/dev/null || rm -rf "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torchaudio/lib"
-	@$(BIN)/python -c 'import torchaudio' || { echo 'torchaudio does not import beside this torch: see the error above'; exit 1; }
-	@# heareval's checkpoints hold classes, which torch >= 2.6 loads only if told so, and its predictors ask
-	@# for deterministic algorithms, which CUDA grants only with this workspace setting.
-	@$(BIN)/python -c 'import sysconfig, pathlib; pathlib.Path(sysconfig.get_path("purelib"), "heareval_environment.pth").write_text("import os; os.environ.setdefault(\"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD\", \"1\"); os.environ.setdefault(\"CUBLAS_WORKSPACE_CONFIG\", \":4096:8\")\n")'
+platforms: $(TEST)
+	$(BIN)/python .ci/platforms.py
+
+$(DEMO): requirements.lock setup.py
+	$(call install,eval)
 	@touch $@
 
+$(TEST): requirements.lock setup.py
+	$(call install,dev)
+	@touch $@ $(DEMO)
+
 lock:
-	@echo "# Everything that \`make\` installs beside torch, pinned for Python 3.11 (\`make lock\`); reasons in requirements.in" > requirements.lock.part
+	@head -1 requirements.lock > requirements.lock.part
 	$(PIP) freeze --all --exclude-editable --exclude torch --exclude pip --exclude hear_msss >> requirements.lock.part
 	mv requirements.lock.part requirements.lock
 

@@ -40,11 +40,12 @@ class Finding:
         return f"{line}\n     -> {self.remedy}" if self.remedy else line
 
 
-def print_findings() -> int:
-    """Print all findings; 1 if one is bad."""
+def print_findings(quiet: bool = False) -> int:
+    """Print all findings, or only bad ones; 1 if one is bad."""
     bad = 0
     for finding in findings():
-        print(finding, flush=True)
+        if not (quiet and finding.good):
+            print(finding, flush=True)
         bad += not finding.good
     print("the harness works here" if not bad else f"{bad} of these must be mended first")
     return int(bad > 0)

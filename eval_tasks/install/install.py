@@ -50,16 +50,17 @@ def command_step(command: list[str]) -> Step:
     return Step(shlex.join(command), lambda: call(command))
 
 
-def plan(tool: Tool, tensorflow: bool, constraint: Path | None) -> list[Step]:
+def plan(tool: Tool, tensorflow: bool, constraint: Path | None, quiet: bool) -> list[Step]:
     """What is to be done, in order."""
+    silence = ["--quiet"] if quiet else []
     wanted = packages.requirements()
     if tensorflow:
         wanted.append(packages.tensorflow_requirement(has_cuda()))
     limits = [] if constraint is None else ["--constraint", str(constraint)]
     where = startup.folder()
     steps = [
-        command_step(tool.install(wanted, limits)),
-        command_step(tool.install(packages.harness_requirements(), ["--no-deps", *tool.any_python])),
+        command_step(tool.install(wanted, [*silence, *limits])),
+        command_step(tool.install(packages.harness_requirements(), [*silence, "--no-deps", *tool.any_python])),
         Step(f"write {where / startup.PACKAGE} and {startup.PACKAGE}.pth", lambda: startup.write(where)),
     ]
     if torchaudio_fit.extensions() is not None:
@@ -74,20 +75,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="say what would be done, and do nothing")
     add("--tensorflow", action="store_true", help="install the real TensorFlow, for modules written in it")
     add("--tool", choices=TOOLS, default="", help="what installs (default: pip if it is here, otherwise uv)")
+    add("--quiet", action="store_true", help="say what is done, and of the check only what is wrong")
     add("--constraint", type=Path, metavar="FILE", help="exact versions, as pip's --constraint")
 
 
 def run(args: argparse.Namespace) -> int:
     refuse_windows()
     if args.check:
-        return print_findings()
+        return print_findings(args.quiet)
     if not packages.python_fits():
         oldest, newest = (".".join(map(str, version)) for version in packages.PYTHONS)
         raise UserError(f"this is Python {sys.version.split()[0]}: expected {oldest} to {newest}")
     if args.constraint and not args.constraint.is_file():
         raise UserError(f"--constraint {args.constraint}: no such file")
-    for step in plan(find_tool(args.tool), args.tensorflow, args.constraint):
+    for step in plan(find_tool(args.tool), args.tensorflow, args.constraint, args.quiet):
         print(f"would {step.text}" if args.dry_run else f"+ {step.text}", flush=True)
         if not args.dry_run:
             step.do()
-    return 0 if args.dry_run else print_findings()
+    return 0 if args.dry_run else print_findings(args.quiet)
