@@ -62,11 +62,11 @@ pythons:
 platforms: $(TEST)
 	$(BIN)/python .ci/platforms.py
 
-$(DEMO): requirements.lock setup.py
+$(DEMO): requirements.lock pyproject.toml
 	$(call install,eval)
 	@touch $@
 
-$(TEST): requirements.lock setup.py
+$(TEST): requirements.lock pyproject.toml
 	$(call install,dev)
 	@touch $@ $(DEMO)
 

@@ -6,9 +6,10 @@ import warnings
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hear_msss.checks import check_audio
+from hear_msss.device import default_dtype
 from hear_msss.model import MSSS
 from hear_msss.options import Options
 from hear_msss.weights import DEFAULT, UNTRAINED, bundled, load_weights, untrained_weights
@@ -47,23 +48,28 @@ def load_model(model_file_path: str = "", *, weights: str = "", **options: Any) 
                 "(seeded initial weights). Give the path of weights made by `python -m pretrain export`.",
                 stacklevel=2,
             )
-    loaded = untrained_weights() if name == UNTRAINED else load_weights(name)
-    defaults = loaded.info.get("options", {})
-    return MSSS(loaded.encoder, Options.from_dict({**defaults, **options}), loaded.levels)
+    with default_dtype(torch.float32):  # whatever the program around us has chosen
+        loaded = untrained_weights() if name == UNTRAINED else load_weights(name)
+        defaults = loaded.info.get("options", {})
+        return MSSS(loaded.encoder, Options.from_dict({**defaults, **options}), loaded.levels)
 
 
-def _check_model(model: Any) -> MSSS:
-    if not isinstance(model, MSSS):
+def _check_model(model: Any) -> nn.Module:
+    """The model, or a wrapper around it: ``nn.DataParallel``, or what ``torch.compile`` returns."""
+    inner = model
+    while isinstance(inner, nn.Module) and not isinstance(inner, MSSS):
+        inner = getattr(inner, "_orig_mod", None) or getattr(inner, "module", None)
+    if not isinstance(inner, MSSS):
         raise TypeError(f"model is a {type(model).__name__}: expected what hear_msss.load_model() returns")
     return model
 
 
-def get_scene_embeddings(audio: Tensor, model: MSSS) -> Tensor:
+def get_scene_embeddings(audio: Tensor, model: nn.Module) -> Tensor:
     """One embedding for each clip.
 
     Args:
         audio: ``(sounds, samples)`` floating point at 16 kHz, mono, in [-1, 1], on the model's device.
-        model: from :func:`load_model`.
+        model: from :func:`load_model`, also within ``torch.nn.DataParallel`` or ``torch.compile``.
 
     Returns:
         ``(sounds, model.scene_embedding_size)`` float32.
@@ -72,15 +78,15 @@ def get_scene_embeddings(audio: Tensor, model: MSSS) -> Tensor:
         TypeError, ValueError: audio that cannot be embedded, see :func:`hear_msss.checks.check_audio`.
     """
     with torch.no_grad():
-        return _check_model(model).scene_embeddings(check_audio(audio))
+        return _check_model(model)(check_audio(audio))
 
 
-def get_timestamp_embeddings(audio: Tensor, model: MSSS) -> tuple[Tensor, Tensor]:
+def get_timestamp_embeddings(audio: Tensor, model: nn.Module) -> tuple[Tensor, Tensor]:
     """An embedding every ``hop_ms`` (50 ms by default), from the start of each clip to its end.
 
     Args:
         audio: ``(sounds, samples)`` floating point at 16 kHz, mono, in [-1, 1], on the model's device.
-        model: from :func:`load_model`.
+        model: from :func:`load_model`, also within ``torch.nn.DataParallel`` or ``torch.compile``.
 
     Returns:
         Embeddings ``(sounds, timestamps, model.timestamp_embedding_size)`` float32 and their times in
@@ -90,4 +96,4 @@ def get_timestamp_embeddings(audio: Tensor, model: MSSS) -> tuple[Tensor, Tensor
         TypeError, ValueError: audio that cannot be embedded, see :func:`hear_msss.checks.check_audio`.
     """
     with torch.no_grad():
-        return _check_model(model).timestamp_embeddings(check_audio(audio))
+        return _check_model(model)(check_audio(audio), timestamps=True)

@@ -82,6 +82,7 @@ class Encoder(nn.Module):
         """
         config, network = self.config, self.network
         x = (log_mel - config.log_mel_mean) / config.log_mel_std
+        x = x.to(network._conv_stem.weight.dtype)  # the convolutions may be in half precision
         x = x.unsqueeze(1).contiguous(memory_format=torch.channels_last)
         x = network._swish(network._bn0(network._conv_stem(x)))
         tapped = []
@@ -94,6 +95,7 @@ class Encoder(nn.Module):
 
     def head(self, feature_map: Tensor) -> Tensor:
         """``(batch, 1280, bands, T')`` to h, ``(batch, T', 512)``; values in (-1, 1) with ``normalize_h``."""
+        feature_map = feature_map.to(self.projection.weight.dtype)  # of convolutions in half precision
         average = self.config.frequency_pooling == "average"
         pooled = feature_map.mean(dim=2) if average else feature_map.amax(dim=2)
         projected = self.projection(pooled.transpose(1, 2))

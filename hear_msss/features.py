@@ -134,7 +134,9 @@ def standardised(level: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def block_means(taps: list[Tensor]) -> Tensor:
     """Feature maps ``(batch, channels, bands, frames)`` to ``(batch, T', sum of channels)``."""
     coarse = taps[-1].shape[-1]
-    means = [tap.mean(dim=2).unflatten(-1, (coarse, tap.shape[-1] // coarse)).mean(dim=-1) for tap in taps]
+    precise = torch.promote_types(taps[0].dtype, torch.float32)  # of feature maps in half precision
+    over_frequency = [tap.mean(dim=2, dtype=precise) for tap in taps]
+    means = [x.unflatten(-1, (coarse, x.shape[-1] // coarse)).mean(dim=-1) for x in over_frequency]
     return torch.cat(means, dim=1).transpose(1, 2)
 
 

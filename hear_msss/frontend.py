@@ -75,7 +75,9 @@ class FrontEnd(nn.Module):
 
     def log_mel(self, power: Tensor) -> Tensor:
         """Power spectrum ``(..., n_fft // 2 + 1, frames)`` to log-mel ``(..., n_mels, frames)``."""
-        return torch.log(self.filters @ power + self.config.log_offset)
+        # Under autocast the product alone would be rounded to half precision, which the logarithm enlarges.
+        with torch.autocast(power.device.type, enabled=False):
+            return torch.log(self.filters @ power + self.config.log_offset)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(..., samples)`` at 16 kHz, in [-1, 1], to log-mel ``(..., n_mels, frames)``.

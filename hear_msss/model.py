@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hear_msss import windows
 from hear_msss.backend import OnnxEncoder, fold_batch_norm
+from hear_msss.device import PRECISIONS, chunk_size
 from hear_msss.encoder import TIME_STRIDE, Encoder
 from hear_msss.features import Features, Levels
 from hear_msss.frontend import FrontEnd
@@ -46,6 +47,7 @@ class MSSS(nn.Module):
         self.config = encoder.config
         self.options = options = options or Options()
         self.encoder: Encoder | Features = fold_batch_norm(encoder)
+        self.encoder.network.to(PRECISIONS[options.precision])
         self.dim = encoder.config.embedding_dim
         if options.features != "h":
             if levels is None:
@@ -66,8 +68,8 @@ class MSSS(nn.Module):
         self.eval()
 
     def encode(self, segments: Tensor) -> Tensor:
-        """Segments ``(batch, n_mels, segment_frames)`` to ``(batch, T', dim)``: h, or chosen levels."""
-        return self.encoder(segments) if self.onnx is None else self.onnx(segments)
+        """Segments ``(batch, n_mels, segment_frames)`` to h, or chosen levels, ``(batch, T', dim)``."""
+        return self.encoder(segments).float() if self.onnx is None else self.onnx(segments)
 
     def log_mel(self, audio: Tensor) -> Tensor:
         """``(sounds, samples)`` to ``(sounds, n_mels, frames)``, with bounded memory beside the result."""
@@ -94,10 +96,9 @@ class MSSS(nn.Module):
         cut = log_mel.unfold(2, self.config.segment_frames, 1)  # a view: (sounds, n_mels, starts, 96)
         first_frames = torch.from_numpy(starts).to(log_mel.device)
         result = log_mel.new_empty(sounds * count, size)
-        for begin in range(0, sounds * count, self.options.chunk_size):
-            number = torch.arange(
-                begin, min(begin + self.options.chunk_size, sounds * count), device=log_mel.device
-            )
+        at_once = chunk_size(self.options.chunk_size, log_mel.device)
+        for begin in range(0, sounds * count, at_once):
+            number = torch.arange(begin, min(begin + at_once, sounds * count), device=log_mel.device)
             sound = torch.div(number, count, rounding_mode="floor")
             segments = cut[sound, :, first_frames[number % count]]
             result[number] = pool(self.encode(segments))
@@ -166,15 +167,15 @@ class MSSS(nn.Module):
         mean = h.mean(dim=1)
         return mean if self.options.scene == "mean" else torch.cat([mean, h.amax(dim=1)], dim=-1)
 
-    def forward(self, audio: Tensor) -> Tensor:
-        """Scene embeddings, ``(sounds, samples)`` to ``(sounds, size)``."""
-        return self.scene_embeddings(audio)
+    def forward(self, audio: Tensor, timestamps: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """Scene embeddings of ``(sounds, samples)``, or timestamp embeddings and times."""
+        return self.timestamp_embeddings(audio) if timestamps else self.scene_embeddings(audio)
 
 
 def interpolate(embeddings: Tensor, every: int) -> Tensor:
     """``(sounds, n, size)`` to ``(sounds, (n - 1) * every + 1, size)``, linear between neighbours."""
     if every == 1:
         return embeddings
-    weight = (torch.arange(every, device=embeddings.device) / every)[:, None]
+    weight = (torch.arange(every, device=embeddings.device, dtype=embeddings.dtype) / every)[:, None]
     between = torch.lerp(embeddings[:, :-1, None], embeddings[:, 1:, None], weight)
     return torch.cat([between.flatten(1, 2), embeddings[:, -1:]], dim=1)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
+from hear_msss.device import PRECISIONS
 from hear_msss.features import choices
 
 SCENES = ("mean", "mean_max", "frames")
@@ -34,6 +35,9 @@ class Options:
         encode_every: 1 encodes a window around every timestamp; n around every n-th, and those between
             get the linear interpolation of their neighbours, for an n-th of the cost.
         chunk_size: windows that go through the encoder at once; bounds the memory, changes no result.
+            By default what suits the device, see :data:`hear_msss.device.CHUNK_SIZES`.
+        precision: of the convolutions: ``float32``, ``bf16`` or ``fp16``, for GPUs with fast units for
+            these. Front end, head and embeddings stay float32.
         backend: what runs the encoder: ``torch``, or ``onnxruntime`` (on the CPU only, equal to 1e-4;
             needs ``pip install 'hear_msss[onnx]'``).
     """
@@ -43,7 +47,8 @@ class Options:
     scene: str = "mean"
     timestamp: str = "middle"
     encode_every: int = 1
-    chunk_size: int = 32
+    chunk_size: int | None = None
+    precision: str = "float32"
     backend: str = "torch"
 
     def __post_init__(self) -> None:
@@ -51,7 +56,13 @@ class Options:
         _one_of("scene", self.scene, SCENES)
         _one_of("timestamp", self.timestamp, TIMESTAMPS)
         _one_of("backend", self.backend, BACKENDS)
-        _at_least_one("chunk_size", self.chunk_size)
+        _one_of("precision", self.precision, PRECISIONS)
+        if self.precision != "float32" and self.backend != "torch":
+            raise ValueError(
+                f"precision={self.precision!r}: backend={self.backend!r} computes in float32 only"
+            )
+        if self.chunk_size is not None:
+            _at_least_one("chunk_size", self.chunk_size)
         _at_least_one("encode_every", self.encode_every)
         if isinstance(self.hop_ms, bool) or not isinstance(self.hop_ms, (int, float)):
             raise ValueError(f"hop_ms={self.hop_ms!r}: expected a number of milliseconds")

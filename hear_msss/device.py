@@ -1,0 +1,54 @@
+"""Which device computes, and what suits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+# Windows through the encoder at once. A window takes about 3 MB of activations in float32: few keep a
+# CPU's caches warm and its memory small; a GPU needs many to be busy.
+CHUNK_SIZES = {"cpu": 32, "mps": 64, "cuda": 256}
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def chunk_size(chosen: int | None, device: torch.device) -> int:
+    """The chosen number of windows, or the one that suits the device."""
+    return chosen or CHUNK_SIZES.get(device.type, CHUNK_SIZES["cuda"])
+
+
+def find_device(name: str = "") -> torch.device:
+    """The device that is named; without a name the first CUDA GPU, else Apple's GPU, else the CPU.
+
+    Raises:
+        ValueError: no such device here.
+    """
+    if not name:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device {name!r}: expected cpu, cuda, cuda:1 and so on, or mps") from None
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            build = "" if torch.version.cuda else ", a build for the CPU alone,"
+            seen = f"cuda:0 to cuda:{count - 1}" if count else "no CUDA GPU"
+            raise ValueError(f"device {name!r}: torch {torch.__version__}{build} sees {seen} here")
+    elif device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(f"device {name!r}: torch {torch.__version__} sees no GPU of Apple's here")
+    return device
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """``torch.set_default_dtype`` for what runs inside."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

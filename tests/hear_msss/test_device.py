@@ -1,0 +1,159 @@
+"""Devices, precisions, wrappers: the answers stay, and a device that is not there is named."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import hear_msss
+from hear_msss import device
+
+ON_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return hear_msss.load_model(hop_ms=200)
+
+
+@pytest.fixture(scope="module")
+def audio():
+    return torch.randn(2, 12_000, generator=torch.Generator().manual_seed(0)) / 10
+
+
+@pytest.fixture(scope="module")
+def expected(model, audio):
+    return hear_msss.get_scene_embeddings(audio, model), *hear_msss.get_timestamp_embeddings(audio, model)
+
+
+def embed(audio, model):
+    scenes = hear_msss.get_scene_embeddings(audio, model)
+    embeddings, times = hear_msss.get_timestamp_embeddings(audio, model)
+    assert scenes.dtype == embeddings.dtype == torch.float32 and times.dtype == torch.float64
+    return scenes, embeddings, times
+
+
+def assert_equal(found, expected, within):
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.cpu(), other, rtol=0, atol=within)
+
+
+def assert_alike(found, expected):
+    """Rounded to eight bits of a mantissa in every layer, embeddings still point the same way."""
+    for one, other in zip(found[:2], expected[:2], strict=True):
+        assert torch.nn.functional.cosine_similarity(one.cpu(), other, dim=-1).min() > 0.99
+        assert not torch.equal(one.cpu(), other)
+
+
+@pytest.mark.parametrize(("dtype", "weights"), [(torch.float64, ""), (torch.bfloat16, "untrained")])
+def test_another_default_dtype_changes_nothing(audio, dtype, weights):
+    model = hear_msss.load_model(weights, hop_ms=200, encode_every=2)
+    with device.default_dtype(dtype):
+        other = hear_msss.load_model(weights, hop_ms=200, encode_every=2)
+        found = embed(audio[:1], other)
+        assert torch.get_default_dtype() == dtype
+    assert_equal(found, embed(audio[:1], model), 1e-6)
+
+
+def test_under_autocast_embeddings_stay_float32(model, audio, expected):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = embed(audio, model)
+    assert_alike(found, expected)
+
+
+def test_under_autocast_the_log_mel_stays_exact(model, audio):
+    expected = model.log_mel(audio)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(model.log_mel(audio), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("features", ["h", "h+blocks+log_mel"])
+def test_half_precision_is_close(audio, features):
+    expected = embed(audio, hear_msss.load_model(hop_ms=200, features=features))
+    half = hear_msss.load_model(hop_ms=200, features=features, precision="bf16")
+    assert {p.dtype for p in half.parameters()} == {torch.bfloat16, torch.float32}
+    assert_alike(embed(audio, half), expected)
+
+
+def test_half_precision_is_for_torch_alone():
+    with pytest.raises(ValueError, match="backend='onnxruntime' computes in float32 only"):
+        hear_msss.load_model(precision="bf16", backend="onnxruntime")
+    with pytest.raises(ValueError, match=r"precision='half': expected one of \['float32', 'bf16', 'fp16'\]"):
+        hear_msss.load_model(precision="half")
+
+
+class Compiled(torch.nn.Module):
+    """What torch.compile returns, without the minutes of a compiler."""
+
+    def __init__(self, module):
+        super().__init__()
+        self._orig_mod = module
+
+    def forward(self, *args, **options):
+        return self._orig_mod(*args, **options)
+
+
+@pytest.mark.parametrize("wrapper", [torch.nn.DataParallel, Compiled])
+def test_wrapped_models_answer_alike(model, audio, expected, wrapper):
+    assert_equal(embed(audio, wrapper(model)), expected, 1e-5)
+
+
+def test_a_wrapper_around_another_model_is_refused(audio):
+    with pytest.raises(TypeError, match="model is a DataParallel: expected what"):
+        hear_msss.get_scene_embeddings(audio, torch.nn.DataParallel(torch.nn.Linear(1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "chosen", "expected"), [("cpu", None, 32), ("cuda", None, 256), ("cuda", 7, 7)]
+)
+def test_windows_at_once_suit_the_device(kind, chosen, expected):
+    assert device.chunk_size(chosen, torch.device(kind)) == expected
+
+
+def test_the_best_device_is_found(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert device.find_device() == torch.device("cpu")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert device.find_device() == torch.device("mps") == device.find_device("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device.find_device() == torch.device("cuda")
+    assert device.find_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ValueError, match="sees cuda:0 to cuda:1 here"):
+        device.find_device("cuda:2")
+
+
+def test_a_device_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"device 'cuda'.*sees no CUDA GPU here"):
+        device.find_device("cuda")
+    with pytest.raises(ValueError, match="no GPU of Apple's"):
+        device.find_device("mps")
+    with pytest.raises(ValueError, match="device 'gpu': expected cpu, cuda"):
+        device.find_device("gpu")
+
+
+@ON_CUDA
+@pytest.mark.cuda
+def test_a_gpu_gives_the_answers_of_the_cpu(audio, expected):
+    model = hear_msss.load_model(hop_ms=200).to("cuda")
+    found = embed(audio.to("cuda"), model)
+    assert all(tensor.is_cuda for tensor in found)
+    assert_equal(found, expected, 1e-4)
+
+
+@ON_CUDA
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_on_a_gpu(audio, expected, precision):
+    model = hear_msss.load_model(hop_ms=200, precision=precision).to("cuda")
+    assert_alike(embed(audio.to("cuda"), model), expected)
+
+
+@ON_CUDA
+@pytest.mark.cuda
+def test_several_gpus_by_data_parallel(audio, expected):
+    model = torch.nn.DataParallel(hear_msss.load_model(hop_ms=200).to("cuda"))
+    assert_equal(embed(audio.to("cuda"), model), expected, 1e-4)
