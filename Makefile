@@ -29,13 +29,14 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 DEMO   := $(VENV)/.ready
 TEST   := $(VENV)/.ready-for-tests
 
-# torch first: which packages it brings depends on the build that the index offers. Everything else, the
-# harness included, has the versions of requirements.lock.
+# torch first: which packages it brings depends on the build that the index offers. Then exact versions of
+# all else, and the harness on top of them.
 define install
 	@test -n '$(PYTHON)' || { echo 'no Python 3.11 to 3.14 found: make PYTHON=/path/to/python3'; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -c requirements.lock '$(TORCH)'
-	$(PIP) install -q -c requirements.lock -e '.[$(1)]'
+	$(PIP) install -q --no-deps $(addprefix -r ,$(1))
+	$(PIP) install -q --no-deps --no-build-isolation -e .
 	$(BIN)/python -m eval_tasks install --quiet --tool pip --constraint requirements.lock
 endef
 
@@ -63,17 +64,16 @@ platforms: $(TEST)
 	$(BIN)/python .ci/platforms.py
 
 $(DEMO): requirements.lock pyproject.toml
-	$(call install,eval)
+	$(call install,requirements.lock)
 	@touch $@
 
-$(TEST): requirements.lock pyproject.toml
-	$(call install,dev)
-	@touch $@ $(DEMO)
+$(TEST): requirements.lock requirements-dev.lock pyproject.toml
+	$(call install,requirements.lock requirements-dev.lock)
+	@touch $(DEMO) $@
 
-lock:
-	@head -1 requirements.lock > requirements.lock.part
-	$(PIP) freeze --all --exclude-editable --exclude torch --exclude pip --exclude hear_msss >> requirements.lock.part
-	mv requirements.lock.part requirements.lock
+# Of two environments: requirements-dev.lock holds what demo's does not.
+lock: $(TEST)
+	$(BIN)/python .ci/lock.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,60 @@
+"""Write requirements.lock and requirements-dev.lock from this environment (`make lock`).
+
+The first holds the versions of all that `pip install '.[eval]'` and `python -m eval_tasks install` need, but
+for torch and the harness itself; the second those of everything else that is installed here.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from eval_tasks.install.packages import HARNESS, requirements
+
+LEFT_OUT = {"torch", "pip", "hear-msss", *HARNESS}
+HEADS = {
+    "requirements.lock": "# Exact versions of what `make demo` installs, but for torch (`make lock`)",
+    "requirements-dev.lock": "# Exact versions of what `make test` installs as well (`make lock`)",
+}
+
+
+def needed(roots: list[str]) -> set[str]:
+    """Names of the distributions that these requirements need, with all that those need."""
+    found: dict[str, set[str]] = {}
+    todo = [Requirement(root) for root in roots]
+    while todo:
+        requirement = todo.pop()
+        name = canonicalize_name(requirement.name)
+        extras = found.setdefault(name, set())
+        if name in extras and requirement.extras <= extras:
+            continue
+        extras |= {name, *requirement.extras}
+        try:
+            listed = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for line in listed:
+            further = Requirement(line)
+            chosen = [{"extra": extra} for extra in ("", *requirement.extras)]
+            if further.marker is None or any(further.marker.evaluate(extra) for extra in chosen):
+                todo.append(further)
+    return set(found)
+
+
+def main() -> None:
+    demo = needed(["hear_msss[eval]", *requirements()])
+    lines: dict[str, list[str]] = {name: [] for name in HEADS}
+    for distribution in importlib.metadata.distributions():
+        name = canonicalize_name(distribution.name)
+        if name not in LEFT_OUT and not name.startswith(("nvidia-", "cuda-", "triton")):
+            file = "requirements.lock" if name in demo else "requirements-dev.lock"
+            lines[file].append(f"{distribution.name}=={distribution.version}")
+    for file, head in HEADS.items():
+        Path(file).write_text("\n".join([head, *sorted(set(lines[file]), key=str.lower)]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
