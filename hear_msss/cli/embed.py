@@ -20,6 +20,7 @@ from hear_msss import __version__, windows
 from hear_msss.api import load_model
 from hear_msss.audio import SUFFIXES, SoundError, find_sounds
 from hear_msss.cli.writers import WRITERS, check_format, write_file
+from hear_msss.device import find_device
 from hear_msss.export import encoder_sha256
 from hear_msss.model import MSSS
 from hear_msss.options import parse_options
@@ -53,6 +54,7 @@ class EmbedSettings:
     options: str  # JSON, so that it can be hashed
     timestamps: bool
     format: str
+    device: str
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend", default=None, help="torch or onnxruntime; short for --option backend=..."
     )
     parser.add_argument(
+        "--device", default="", help="cpu, cuda, cuda:1 or mps (default: a GPU, where torch sees one)"
+    )
+    parser.add_argument(
         "--option",
         action="append",
         default=[],
@@ -112,10 +117,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.backend:
         options["backend"] = arguments.backend
     settings = EmbedSettings(
-        arguments.model, json.dumps(options, sort_keys=True), arguments.timestamps, arguments.format
+        arguments.model,
+        json.dumps(options, sort_keys=True),
+        arguments.timestamps,
+        arguments.format,
+        _device(arguments.device, options),
     )
     jobs = plan(arguments.inputs, arguments.out, settings)
-    model = _model(settings.weights, settings.options)  # wrong options and weights fail here, at once
+    model = _model(settings)  # wrong options and weights fail here, at once
     identity = _identity(model, settings)
     arguments.out.mkdir(parents=True, exist_ok=True)
     manifest = arguments.out / MANIFEST
@@ -181,9 +190,19 @@ def plan(inputs: Iterable[Path], out: Path, settings: EmbedSettings) -> list[Job
     return list(jobs.values())
 
 
+def _device(name: str, options: dict[str, Any]) -> str:
+    if options.get("backend") == "onnxruntime":
+        if name not in ("", "cpu"):
+            raise ValueError(
+                f"--device {name}: backend onnxruntime computes on the CPU; use backend torch there"
+            )
+        name = "cpu"
+    return str(find_device(name))
+
+
 @lru_cache(maxsize=1)
-def _model(weights: str, options: str) -> MSSS:
-    return load_model(weights, **json.loads(options))
+def _model(settings: EmbedSettings) -> MSSS:
+    return load_model(settings.weights, **json.loads(settings.options)).to(settings.device)
 
 
 def _identity(model: MSSS, settings: EmbedSettings) -> str:
@@ -253,7 +272,7 @@ def _embed_alone(job: Job) -> Outcome:
 
 def _embed(job: Job) -> Outcome:
     settings = job.settings
-    model = _model(settings.weights, settings.options)
+    model = _model(settings)
     try:
         before = Stamp.of(job.source)
     except OSError as error:

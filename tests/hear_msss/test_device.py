@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import soundfile
 import torch
 
 import hear_msss
 from hear_msss import device
+from hear_msss.__main__ import main
+from hear_msss.cli import embed as embed_command
+from hear_msss.model import MSSS
 
 ON_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 
@@ -133,6 +137,31 @@ def test_a_device_that_is_not_there_is_named(monkeypatch):
         device.find_device("mps")
     with pytest.raises(ValueError, match="device 'gpu': expected cpu, cuda"):
         device.find_device("gpu")
+
+
+def test_embed_computes_where_it_is_told(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", [0.0, 0.1] * 4000, 16_000)
+    words = ["embed", str(tmp_path / "a.wav"), "--out", str(tmp_path / "out")]
+    moved = []
+    monkeypatch.setattr(MSSS, "to", lambda model, where: moved.append(where) or model)
+    assert main([*words, "--device", "cpu"]) == 0 and moved == ["cpu"]
+    embed_command._model.cache_clear()
+    monkeypatch.setattr(embed_command, "find_device", lambda name: torch.device(name or "cuda"))
+    assert main([*words, "--timestamps"]) == 0 and moved == ["cpu", "cuda"]
+    embed_command._model.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--device", "cuda:99"], "device 'cuda:99': torch"),
+        (["--device", "cuda", "--backend", "onnxruntime"], "onnxruntime computes on the CPU"),
+    ],
+)
+def test_embed_says_which_device_is_not_there(tmp_path, capsys, more, message):
+    soundfile.write(tmp_path / "a.wav", [0.0, 0.1] * 4000, 16_000)
+    assert main(["embed", str(tmp_path / "a.wav"), "--out", str(tmp_path / "out"), *more]) == 2
+    assert message in capsys.readouterr().err
 
 
 @ON_CUDA
