@@ -78,7 +78,8 @@ def get_scene_embeddings(audio: Tensor, model: nn.Module) -> Tensor:
         TypeError, ValueError: audio that cannot be embedded, see :func:`hear_msss.checks.check_audio`.
     """
     with torch.no_grad():
-        return _check_model(model)(check_audio(audio))
+        embeddings: Tensor = _check_model(model)(check_audio(audio))
+    return embeddings
 
 
 def get_timestamp_embeddings(audio: Tensor, model: nn.Module) -> tuple[Tensor, Tensor]:
@@ -96,4 +97,5 @@ def get_timestamp_embeddings(audio: Tensor, model: nn.Module) -> tuple[Tensor, T
         TypeError, ValueError: audio that cannot be embedded, see :func:`hear_msss.checks.check_audio`.
     """
     with torch.no_grad():
-        return _check_model(model)(check_audio(audio), timestamps=True)
+        result: tuple[Tensor, Tensor] = _check_model(model)(check_audio(audio), timestamps=True)
+    return result

@@ -18,12 +18,16 @@ def chunk_size(chosen: int | None, device: torch.device) -> int:
     return chosen or CHUNK_SIZES.get(device.type, CHUNK_SIZES["cuda"])
 
 
-def find_device(name: str = "") -> torch.device:
+def find_device(name: str = "", backend: str = "torch") -> torch.device:
     """The device that is named; without a name the first CUDA GPU, else Apple's GPU, else the CPU.
 
     Raises:
-        ValueError: no such device here.
+        ValueError: no such device here, or one that the backend does not compute on.
     """
+    if backend == "onnxruntime":
+        if name not in ("", "cpu"):
+            raise ValueError(f"device {name!r}: backend onnxruntime computes on the CPU, torch on GPUs")
+        return torch.device("cpu")
     if not name:
         if torch.cuda.is_available():
             return torch.device("cuda")

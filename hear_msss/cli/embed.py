@@ -121,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         json.dumps(options, sort_keys=True),
         arguments.timestamps,
         arguments.format,
-        _device(arguments.device, options),
+        str(find_device(arguments.device, options.get("backend", "torch"))),
     )
     jobs = plan(arguments.inputs, arguments.out, settings)
     model = _model(settings)  # wrong options and weights fail here, at once
@@ -188,16 +188,6 @@ def plan(inputs: Iterable[Path], out: Path, settings: EmbedSettings) -> list[Job
             f"no sound files in {', '.join(map(str, inputs))}: looked for {', '.join(sorted(SUFFIXES))}"
         )
     return list(jobs.values())
-
-
-def _device(name: str, options: dict[str, Any]) -> str:
-    if options.get("backend") == "onnxruntime":
-        if name not in ("", "cpu"):
-            raise ValueError(
-                f"--device {name}: backend onnxruntime computes on the CPU; use backend torch there"
-            )
-        name = "cpu"
-    return str(find_device(name))
 
 
 @lru_cache(maxsize=1)

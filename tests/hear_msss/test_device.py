@@ -146,7 +146,7 @@ def test_embed_computes_where_it_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(MSSS, "to", lambda model, where: moved.append(where) or model)
     assert main([*words, "--device", "cpu"]) == 0 and moved == ["cpu"]
     embed_command._model.cache_clear()
-    monkeypatch.setattr(embed_command, "find_device", lambda name: torch.device(name or "cuda"))
+    monkeypatch.setattr(embed_command, "find_device", lambda name, backend: torch.device(name or "cuda"))
     assert main([*words, "--timestamps"]) == 0 and moved == ["cpu", "cuda"]
     embed_command._model.cache_clear()
 
