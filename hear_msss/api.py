@@ -56,12 +56,13 @@ def load_model(model_file_path: str = "", *, weights: str = "", **options: Any) 
 
 def _check_model(model: Any) -> nn.Module:
     """The model, or a wrapper around it: ``nn.DataParallel``, or what ``torch.compile`` returns."""
+    outer: nn.Module = model
     inner = model
     while isinstance(inner, nn.Module) and not isinstance(inner, MSSS):
         inner = getattr(inner, "_orig_mod", None) or getattr(inner, "module", None)
     if not isinstance(inner, MSSS):
         raise TypeError(f"model is a {type(model).__name__}: expected what hear_msss.load_model() returns")
-    return model
+    return outer
 
 
 def get_scene_embeddings(audio: Tensor, model: nn.Module) -> Tensor:
