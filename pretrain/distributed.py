@@ -94,7 +94,8 @@ def average_gradients(model: nn.Module) -> None:
     batch norm sees the rows of its process only, and the running statistics are kept together here.
     """
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    statistics = [buffer for norm in norms for buffer in norm.buffers() if buffer.is_floating_point()]
     average_over_processes(gradients + statistics)
 
 

@@ -1,4 +1,4 @@
-"""The shallow networks g_clip, g_frame and g_pitch on top of h, for pretraining only."""
+"""The shallow networks g_clip, g_frame, g_pitch (and that of the spectrum) on h, for pretraining only."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ class Representations:
         clip: z_clip, ``(batch, d)``.
         frame: z_frame, ``(batch, T', d)``.
         pitch: z_pitch, ``(batch, T')``.
-        h: ``(batch, T', d)``, what the three are made of.
-        log_mel: ``(batch, n_mels, frames)``, what h is made of.
+        spectrum: estimate of the frames' spectrum, ``(batch, T', numbers)``; None where it is not trained.
+        spectrum_target: the spectrum itself, the same shape; None for a view whose spectrum is not estimated.
     """
 
     clip: Tensor
     frame: Tensor
     pitch: Tensor
-    h: Tensor
-    log_mel: Tensor
+    spectrum: Tensor | None = None
+    spectrum_target: Tensor | None = None
 
     def parts(self, count: int) -> list[Representations]:
         """The representations of ``count`` equal parts of the batch."""
-        fields = (self.clip, self.frame, self.pitch, self.h, self.log_mel)
-        return [
-            Representations(*part) for part in zip(*(field.chunk(count) for field in fields), strict=True)
-        ]
+        fields = (self.clip, self.frame, self.pitch, self.spectrum, self.spectrum_target)
+        chunks = [[None] * count if field is None else field.chunk(count) for field in fields]
+        return [Representations(*part) for part in zip(*chunks, strict=True)]
 
 
 class Heads(nn.Module):
@@ -52,11 +51,15 @@ class Heads(nn.Module):
         self.clip = make_head(settings, settings.model.embedding_dim)
         self.frame = make_head(settings, settings.model.embedding_dim)
         self.pitch = make_head(settings, 1)
+        self.spectrum = make_head(settings, 2 * settings.spectrum_components) if settings.delta else None
 
-    def forward(self, h: Tensor, log_mel: Tensor) -> Representations:
-        """h, ``(batch, T', d)``, to its representations; the log-mel goes with them as it is."""
+    def forward(self, h: Tensor, spectrum_target: Tensor | None = None) -> Representations:
+        """h, ``(batch, T', d)``, to its representations; the target goes with them as it is."""
         pooled = h.mean(dim=1) if self.pooling == "average" else h.amax(dim=1)
-        return Representations(self.clip(pooled), self.frame(h), self.pitch(h).squeeze(-1), h, log_mel)
+        spectrum = None if self.spectrum is None or spectrum_target is None else self.spectrum(h)
+        return Representations(
+            self.clip(pooled), self.frame(h), self.pitch(h).squeeze(-1), spectrum, spectrum_target
+        )
 
 
 def make_head(settings: Settings, size: int) -> nn.Module:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,8 @@ from pretrain.depthwise import use_fast_gradients
 from pretrain.heads import Heads
 from pretrain.losses import MultipleSamplingLoss
 from pretrain.settings import Settings
+from pretrain.spectrum import SpectrumTarget
+from pretrain.views import INT16_SCALE
 
 
 class Learner(nn.Module):
@@ -41,6 +45,9 @@ class Learner(nn.Module):
         use_fast_gradients(self.encoder)
         self.heads = Heads(settings)
         self.loss = MultipleSamplingLoss(settings)
+        self.spectrum = (
+            SpectrumTarget(settings.model, settings.spectrum_components) if settings.delta else None
+        )
         self.bf16 = settings.precision == "bf16"
 
     def forward(self, log_mel: Tensor) -> Tensor:
@@ -49,11 +56,24 @@ class Learner(nn.Module):
             h = self.encoder(log_mel)
         return h.float() if self.bf16 else h
 
+    def spectrum_target(self, anchor: Tensor, positive: Tensor, log_mel: Tensor) -> Tensor | None:
+        """What h of x and x' must tell of the spectrum; None where ``delta`` is 0.
+
+        Args:
+            anchor: x, int16 ``(batch, samples)``.
+            positive: x', the same shape.
+            log_mel: of the views, ``(rows, n_mels, frames)``; those of x and x' come first.
+        """
+        if self.spectrum is None:
+            return None
+        waveform = torch.cat([anchor, positive]).to(log_mel.dtype) * INT16_SCALE
+        return self.spectrum(waveform, log_mel[: len(waveform)])
+
     def losses(
         self,
         h: Tensor,
-        log_mel: Tensor,
         x_hat: Augmentation | None,
+        spectrum: Tensor | None = None,
         gather: bool = True,
         parts: int = 1,
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -61,13 +81,16 @@ class Learner(nn.Module):
 
         Args:
             h: of x, x' (and x-hat, where there is one), one after the other, ``(rows, T', d)``.
-            log_mel: what h is of, ``(rows, n_mels, frames)``.
             x_hat: what made x-hat; None: there is none.
+            spectrum: targets of x and x', from ``spectrum_target``; None where ``delta`` is 0.
             gather: take negatives from all processes.
             parts: the loss is the mean over so many equal parts of the batch, each with its own negatives.
         """
         count = 2 if x_hat is None else 3
-        views = [self.heads(*view) for view in zip(h.chunk(count), log_mel.chunk(count), strict=True)]
+        targets = (None, None) if spectrum is None else spectrum.chunk(2)
+        views = [
+            self.heads(view, target) for view, target in zip_longest(h.chunk(count), targets, fillvalue=None)
+        ]
         if parts == 1:
             return self.loss(views, x_hat, gather)
         x_hats = [None] * parts if x_hat is None else ratio_parts(x_hat, parts)

@@ -11,11 +11,14 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from pretrain.checkpoint import CHECKPOINT, load_checkpoint
+from pretrain.corpus.source import SegmentSource
 from pretrain.distributed import copy_from_first, process_count
 from pretrain.learner import Learner
 from pretrain.optimization import make_average, make_optimizer
 from pretrain.settings import Settings
-from pretrain.views import Views
+from pretrain.views import INT16_SCALE, Views
+
+MEASURED_CLIPS, MEASURED_BATCHES = 64, 32  # 4096 segments, x and x' of each clip
 
 
 @dataclass
@@ -52,6 +55,22 @@ class RunState:
         views = Views(settings.model, settings.pitch_shift).to(device)
         average = make_average(learner, settings.ema_decay)
         return cls(settings, device, learner, views, make_optimizer(learner, settings), average)
+
+    def measure_spectrum(self, source: SegmentSource) -> None:
+        """Measure on the corpus what the spectrum loss takes for its target; every process finds the same."""
+        if self.learner.spectrum is None:
+            return
+        batches = source.batches(
+            batch_size=MEASURED_CLIPS,
+            segment_samples=self.settings.model.segment_samples,
+            seed=self.settings.seed,
+        )
+        segments = torch.cat([torch.cat(next(batches)) for _ in range(MEASURED_BATCHES)]).to(self.device)
+        waveform = segments.float() * INT16_SCALE
+        log_mel = torch.cat([self.views.front_end(rows) for rows in waveform.split(MEASURED_CLIPS)])
+        for learner in {self.learner, self.validated}:
+            if learner.spectrum is not None:
+                learner.spectrum.measure(waveform, log_mel)
 
     @property
     def validated(self) -> Learner:

@@ -26,6 +26,7 @@ SHORT_NAMES = {
     "frame": "frame",
     "pitch": "pitch",
     "clip_accuracy": "acc",
+    "spectrum_unexplained": "spectrum",
     "pitch_error_semitones": "semitones",
     "segments_per_s": "seg/s",
 }

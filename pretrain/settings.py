@@ -15,8 +15,15 @@ PITCH_TARGETS = ("ratio_minus_one", "semitones", "log2", "authors")
 PITCH_SHIFTS = ("warp", "waveform")
 POOLINGS = ("average", "maximum")
 NOT_NEGATIVE = (
-    *("weight_decay", "warmup_steps", "clip_gradient_norm", "alpha", "beta", "gamma", "filter_db"),
-    *("mix_share", "positive_filter_db", "positive_mix_share", "positive_noise", "random_gain_db"),
+    *("weight_decay", "warmup_steps", "clip_gradient_norm", "alpha", "beta", "gamma", "delta"),
+    *(
+        "filter_db",
+        "mix_share",
+        "positive_filter_db",
+        "positive_mix_share",
+        "positive_noise",
+        "random_gain_db",
+    ),
     *("one_source_share", "validate_every", "seed"),
 )
 
@@ -52,6 +59,9 @@ class Settings:
         clip_x_hat: the clip loss also picks x' for each x-hat. It is the mean over its pairs of views.
         alpha, beta: weights of the frame and the pitch loss (equation 7).
         gamma: weight of the cross-view frame loss, beyond the paper.
+        delta: weight of the spectrum loss, beyond the paper: a linear layer must tell the spectrum of each
+            frame of x and x' from h.
+        spectrum_components: numbers of each frame's log-mel, and of its fine spectrum, that it must tell.
         cross_view_other_segments: its negatives include the frames of other segments.
         frame_neighbors: m of equation 4.
         pitch_target: what the pitch loss estimates: ``ratio_minus_one``, ``semitones``, ``log2``, or
@@ -109,6 +119,8 @@ class Settings:
     beta: float = 1.0
     gamma: float = 0.0
     cross_view_other_segments: bool = False
+    delta: float = 0.0
+    spectrum_components: int = 128
     frame_neighbors: int = 0
     pitch_target: str = "ratio_minus_one"
     pitch_shift: str = "warp"
@@ -173,7 +185,13 @@ class Settings:
             require(getattr(self, name) < 1, name, "0 to below 1")
         for name in ("ema_decay", "drop_connect_rate", "validation_fraction"):
             require(0 <= getattr(self, name) < 1, name, "0 to below 1")
-        for name in ("prefetch_batches", "log_every", "checkpoint_every", "accumulate"):
+        for name in (
+            "spectrum_components",
+            "prefetch_batches",
+            "log_every",
+            "checkpoint_every",
+            "accumulate",
+        ):
             require(getattr(self, name) >= 1, name, "at least 1")
         require(0 < self.batch_norm_momentum <= 1, "batch_norm_momentum", "above 0 to 1")
         if self.model.sample_rate != 16000:

@@ -85,7 +85,11 @@ def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool 
     clips = clips_of_process(settings)
     budget = Budget(settings, source.steps_per_epoch(settings.batch_size))
     state = RunState.fresh(settings, device)
-    spent_s = saved_s = state.restore(folder) if resume else 0.0
+    if resume:
+        spent_s = saved_s = state.restore(folder)
+    else:
+        spent_s = saved_s = 0.0
+        state.measure_spectrum(source)
     log = RunLog(folder, state.step) if process_rank() == 0 else None
     meter = Meter(log, budget, settings.batch_size * settings.view_count, spent_s)
     segments = source.batches(
@@ -150,7 +154,8 @@ def take_step(
     log_mel = state.views(anchor, positive, drawn)
 
     state.optimizer.zero_grad(set_to_none=True)
-    loss_of = partial(learner.losses, log_mel=log_mel, x_hat=drawn.x_hat, parts=settings.accumulate)
+    spectrum = learner.spectrum_target(anchor, positive, log_mel)
+    loss_of = partial(learner.losses, x_hat=drawn.x_hat, spectrum=spectrum, parts=settings.accumulate)
     metrics = backward_in_chunks(learner, log_mel, loss_of, settings.chunks)
     average_gradients(learner)
     norm = float(nn.utils.clip_grad_norm_(learner.parameters(), settings.clip_gradient_norm or math.inf))

@@ -40,7 +40,8 @@ def validate(state: RunState, source: SegmentSource) -> dict[str, float]:
         drawn = draw_augmentations(len(anchor), settings, seed, state.device)
         log_mel = state.views(anchor, positive, drawn)
         h = torch.cat([learner(rows) for rows in log_mel.split(ROWS_AT_ONCE)])
-        _, metrics = learner.losses(h, log_mel, drawn.x_hat, gather=False)
+        spectrum = learner.spectrum_target(anchor, positive, log_mel)
+        _, metrics = learner.losses(h, drawn.x_hat, spectrum, gather=False)
         clips += len(anchor)
         for name, value in metrics.items():
             sums[name] = sums.get(name, 0.0) + float(value) * len(anchor)

@@ -13,16 +13,18 @@ from pretrain.losses.cross_view import cross_view_loss
 from pretrain.losses.frame import frame_loss
 from pretrain.losses.pitch import pitch_error_semitones, pitch_loss, pitch_target
 from pretrain.losses.similarity import make_similarity
+from pretrain.losses.spectrum import spectrum_loss, unexplained_share
 from pretrain.settings import Settings
 
 Parts = dict[str, Tensor]
 
 
 class MultipleSamplingLoss(nn.Module):
-    """``L = L_clip + alpha L_frame + beta L_pitch`` (equation 7), plus gamma times the cross-view loss.
+    """``L = L_clip + alpha L_frame + beta L_pitch`` (equation 7), plus gamma times the cross-view
+    loss and delta times the spectrum loss.
 
     A loss of weight 0 is not computed. To add a loss, write a method that takes what the losses see of
-    the views (``Representations``: the heads' outputs, h and the log-mel), returns its parts by name,
+    the views (``Representations``), returns its parts by name,
     and is weighed in ``forward``.
 
     Args:
@@ -66,6 +68,9 @@ class MultipleSamplingLoss(nn.Module):
         if settings.gamma:
             parts |= self.cross_view_parts(views, gather)
             total = total + settings.gamma * parts["cross_view"]
+        if settings.delta:
+            parts |= self.spectrum_parts(views)
+            total = total + settings.delta * parts["spectrum"]
         parts["loss"] = total
         return total, {name: value.detach() for name, value in parts.items()}
 
@@ -103,6 +108,18 @@ class MultipleSamplingLoss(nn.Module):
             candidates = gathered(shifted.flatten(0, 1), gather)
             first = process_rank() * shifted.shape[0] * shifted.shape[1] if gather else 0
         return {"cross_view": cross_view_loss(self.frame_similarity, frames, shifted, candidates, first)}
+
+    def spectrum_parts(self, views: list[Representations]) -> Parts:
+        """The spectrum loss of x and x', and the share of the spectrum that h does not tell."""
+        pairs = [(view.spectrum, view.spectrum_target) for view in views]
+        told = [(a, b) for a, b in pairs if a is not None and b is not None]
+        if not told:
+            raise ValueError("the spectrum loss needs the targets of x and x': give spectrum")
+        estimate, target = (torch.cat(tensors) for tensors in zip(*told, strict=True))
+        return {
+            "spectrum": spectrum_loss(estimate, target),
+            "spectrum_unexplained": unexplained_share(estimate, target),
+        }
 
 
 def gathered(rows: Tensor, gather: bool) -> Tensor:

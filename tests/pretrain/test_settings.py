@@ -126,7 +126,7 @@ def test_a_loss_between_x_and_an_x_hat_that_equals_x_is_refused(name, value):
 
 
 def test_wrong_layers_are_named(tmp_path):
-    with pytest.raises(ValueError, match="one of authors, cpu, gpu, paper, pool_weights"):
+    with pytest.raises(ValueError, match="one of authors, cpu, gpu, paper, pool_kinds, pool_weights"):
         read_config("colla")
     with pytest.raises(ValueError, match="key=value"):
         parse_assignment("steps")

@@ -1,13 +1,21 @@
 """The spectrum that h must keep: a tone peaks in its band, whitening whitens, the loss equals a loop."""
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from hear_msss.config import ModelConfig
 from hear_msss.frontend import FrontEnd
+from pretrain.__main__ import main
+from pretrain.checkpoint import load_checkpoint
+from pretrain.learner import Learner
 from pretrain.losses.spectrum import spectrum_loss, unexplained_share
+from pretrain.runlog import read_log
+from pretrain.settings import Settings
 from pretrain.spectrum import (
     BANDS_PER_SEMITONE,
     LOWEST_NOTE,
@@ -18,6 +26,7 @@ from pretrain.spectrum import (
     note_to_hz,
     whitening,
 )
+from pretrain.views import Views
 
 CONFIG = ModelConfig()
 
@@ -106,3 +115,47 @@ def test_loss_and_share_equal_a_loop() -> None:
     assert unexplained_share(estimate, target) == pytest.approx(error / spread, rel=1e-5)
     with pytest.raises(ValueError, match="expected"):
         spectrum_loss(estimate[:3], target)
+
+
+def test_the_learner_asks_h_of_x_and_x_prime_and_the_gradient_reaches_the_encoder() -> None:
+    torch.manual_seed(0)
+    settings = Settings(steps=1, alpha=0, beta=0, delta=1, spectrum_components=8)
+    learner = Learner(settings)
+    anchor, positive = torch.randint(-3000, 3000, (2, 4, CONFIG.segment_samples)).to(torch.int16)
+    log_mel = Views(CONFIG)(anchor, positive)
+    assert learner.spectrum is not None
+    learner.spectrum.measure(torch.cat([anchor, positive]) / 32768, log_mel)
+    target = learner.spectrum_target(anchor, positive, log_mel)
+    assert target is not None
+    assert torch.allclose(target[4:], learner.spectrum(positive / 32768, log_mel[4:]))
+    loss, parts = learner.losses(learner(log_mel), None, target)
+    assert loss.item() == pytest.approx(float(parts["clip"] + parts["spectrum"]))
+    clip = learner.losses(learner(log_mel), None, target)[1]["clip"]
+    assert clip != parts["spectrum"]
+    loss.backward()
+    read = learner.heads.spectrum
+    assert read is not None and read.weight.grad.abs().sum() > 0
+    assert learner.encoder.projection.weight.grad.abs().sum() > 0
+
+
+def test_a_run_measures_once_and_goes_on_with_the_same_target(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(20):
+        samples = 0.1 * random.standard_normal(20000) * np.linspace(0.1, 1, 20000) ** number
+        (tmp_path / "sounds").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "sounds" / f"{number}.wav", samples, 16000)
+    assert main(["pack", str(tmp_path / "sounds"), "--out", str(tmp_path / "corpus"), "--jobs", "1"]) == 0
+    layers = ["--config", "cpu", "--config", "spectrum", "--corpus", str(tmp_path / "corpus")]
+    small = "batch_size=4 spectrum_components=8 ema_decay=0.9 validation_fraction=0.5 validate_every=1"
+    small_run = [word for value in small.split() for word in ("--set", value)]
+    run, weights = tmp_path / "run", []
+    assert main(["train", *layers, *small_run, "--set", "steps=1", "--out", str(run)]) == 0
+    for steps in (1, 2):
+        assert main(["train", "--resume", "--set", f"steps={steps}", "--out", str(run)]) == 0
+        state = load_checkpoint(run)
+        weights.append(state["learner"]["spectrum.fine_matrix"])
+        assert torch.equal(state["average"]["module.spectrum.fine_matrix"], weights[-1])
+    assert torch.equal(weights[0], weights[1]) and weights[0].abs().sum() > 0
+    validated = [record for record in read_log(run) if record["phase"] == "validation"]
+    assert [record["step"] for record in validated] == [1, 2]
+    assert all(record["spectrum_unexplained"] > 0.5 for record in validated)

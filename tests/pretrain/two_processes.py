@@ -60,6 +60,12 @@ def make_batch() -> tuple[Tensor, Tensor]:
     return log_mel, torch.linspace(0.8, 1.2, CLIPS, dtype=torch.float64)
 
 
+def make_spectrum() -> Tensor:
+    """Spectrum targets ``(2, clips, 3, 256)`` of x and x'."""
+    generator = torch.Generator().manual_seed(4)
+    return torch.randn(2, CLIPS, 3, 256, generator=generator, dtype=torch.float64)
+
+
 def clips_of(rank: int, processes: int, parts: int) -> Tensor:
     """A process's clips. Part k of each of them together are part k of the whole batch."""
     return torch.arange(CLIPS).view(parts, processes, -1)[:, rank].flatten()
@@ -71,8 +77,9 @@ def gradients(learner: Learner, clips: Tensor, chunks: Chunks) -> dict[str, Tens
     log_mel, ratio = make_batch()
     mine = log_mel[: settings.view_count, clips].flatten(0, 1)
     x_hat = Augmentation(ratio=ratio[clips]) if settings.needs_x_hat else None
+    spectrum = make_spectrum()[:, clips].flatten(0, 1) if settings.delta else None
     metrics = backward_in_chunks(
-        learner, mine, lambda h: learner.losses(h, mine, x_hat, parts=settings.accumulate), chunks
+        learner, mine, lambda h: learner.losses(h, x_hat, spectrum, parts=settings.accumulate), chunks
     )
     average_gradients(learner)
     return {name: p.grad for name, p in learner.named_parameters() if p.grad is not None} | {
