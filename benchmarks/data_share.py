@@ -1,4 +1,4 @@
-"""How much of a training step is data and views: ``python -m benchmarks.data_share [--corpus CORPUS]``.
+"""The share of data and views in a training step: ``python -m benchmarks.data_share [--corpus CORPUS]``.
 
 Times, step by step, what a step of ``pretrain.train`` does, one thing after the other: read a batch
 (which training does ahead, in another thread), make the views, then encoder forward and backward and

@@ -1,4 +1,4 @@
-"""What only a fresh process can tell: peak memory against clip length, and start-up time."""
+"""Measurements that need a fresh process: peak memory by clip length, and start-up time."""
 
 from __future__ import annotations
 

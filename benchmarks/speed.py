@@ -1,4 +1,4 @@
-"""Audio-seconds per second, all systems in turn, so that what else the machine does meets them all."""
+"""Seconds of audio per second. Systems take turns, so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def training(threads: list[int], batch: int, rounds: int) -> Iterator[dict[str, 
 
 
 def training_row(system: str, threads: int, batch: int, rates: list[float]) -> dict[str, Any]:
-    """What one system did, from the segments per second of each round."""
+    """The row of one system, from the segments per second of each round."""
     return {
         "system": system,
         "threads": threads,

@@ -1,4 +1,4 @@
-"""What is measured: our variants, the straightforward way, and peers, all behind two functions."""
+"""What is measured: our variants, the straightforward program and peers, with the same two functions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def ours(name: str, encoder: Encoder, **options: object) -> System:
 
 
 class Straightforward:
-    """The same embeddings as one would first write them.
+    """The same embeddings by the simplest program.
 
     Each window is cut from the waveform and gets its own mel spectrogram by torchaudio; the network is
     ``efficientnet_pytorch`` as it comes, in eager torch. Windows of all clips go through it 32 at a time.

@@ -1,4 +1,4 @@
-"""Audio that cannot be embedded is refused here, with words."""
+"""Reject audio that cannot be embedded, and say why."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class LibsndfileDecoder:
             self.warnings.append(shorter(self.sound.frames / self.sample_rate, read / self.sample_rate))
 
     def _by_ffmpeg(self, skipped: int, reason: str) -> Iterator[Block]:
-        """FFmpeg's reading from a sample on: it leaves damaged frames out, and goes on behind them."""
+        """FFmpeg's reading from a sample on: it skips damaged frames and continues after them."""
         try:
             decoder = FFmpegDecoder(self.file)
         except (av.FFmpegError, Undecodable):
@@ -113,7 +113,7 @@ class LibsndfileDecoder:
             self.warnings += decoder.warnings
 
     def _more_to_read(self) -> bool:
-        """Whether a FLAC file goes on where its header ends it: joined files, a length never updated."""
+        """Whether a FLAC file continues after the end that its header states: joined files, an old length."""
         if self.sound.format != "FLAC":
             return False
         place = self.file.tell()

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def encoder_sha256(encoder: Encoder | Features) -> str:
-    """sha256 over configuration, chosen features, and names, shapes and values of an encoder's tensors."""
+    """sha256 of configuration and features, and of the names, shapes and values of the tensors."""
     features = encoder.parts if isinstance(encoder, Features) else ["h"]
     digest = hashlib.sha256(json.dumps([encoder.config.to_dict(), features], sort_keys=True).encode())
     for name, tensor in sorted(encoder.state_dict().items()):
@@ -96,8 +96,8 @@ def _write(encoder: Encoder | Features, path: Path) -> None:
     config = encoder.config
     example = torch.zeros(2, config.n_mels, config.segment_frames)
     with warnings.catch_warnings():
-        # The TorchScript exporter needs only onnx and makes the smaller graph; that torch has a newer
-        # one, and that shapes become constants (they are), is nothing to tell the user.
+        # The TorchScript exporter needs only onnx and makes the smaller graph; its
+        # warnings (a newer exporter exists, shapes become constants) do not concern the user.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             encoder,

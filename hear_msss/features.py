@@ -1,4 +1,4 @@
-"""Low and middle levels beside h: what the last layer has averaged away, pitch and onsets, is there."""
+"""Lower levels in addition to h. They keep what the last layer averages away: pitch and onsets."""
 
 from __future__ import annotations
 

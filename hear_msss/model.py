@@ -72,7 +72,7 @@ class MSSS(nn.Module):
         return self.encoder(segments).float() if self.onnx is None else self.onnx(segments)
 
     def log_mel(self, audio: Tensor) -> Tensor:
-        """``(sounds, samples)`` to ``(sounds, n_mels, frames)``, with bounded memory beside the result."""
+        """``(sounds, samples)`` to ``(sounds, n_mels, frames)``; needs little memory but for the result."""
         sounds, samples = audio.shape
         config, frames = self.config, self.config.frames(samples)
         result = audio.new_empty(sounds, config.n_mels, frames)

@@ -1,4 +1,4 @@
-"""Where windows lie and which time they stand for: integer arithmetic, no audio."""
+"""Where windows are and which time each one belongs to: integer arithmetic, no audio."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from hear_msss.config import ModelConfig
 
 SCENE_HOP_FRAMES = 48  # half a window
-SCENE_SLACK = 0.25  # of a hop that a clip may exceed its windows by before one more is spent on it
+SCENE_REST = 0.25  # a rest of at most this share of a hop gets no window of its own
 
 
 def hop_frames(hop_ms: float, config: ModelConfig) -> int:
@@ -39,7 +39,7 @@ def samples_around(centres: np.ndarray, hop: int, config: ModelConfig) -> tuple[
     """First sample, and the one after the last, that windows around these timestamps see.
 
     The middle of the window around timestamp ``k`` is sample ``k * hop * hop_length``. The range may
-    begin before a clip (below 0) and end behind it: there are zeros.
+    begin before the clip (below 0) and end after it; the caller puts zeros there.
     """
     first = int(centres[0]) * hop * config.hop_length - config.segment_samples // 2
     last = int(centres[-1]) * hop * config.hop_length - config.segment_samples // 2
@@ -47,7 +47,7 @@ def samples_around(centres: np.ndarray, hop: int, config: ModelConfig) -> tuple[
 
 
 def scene_margins(samples: int, config: ModelConfig) -> tuple[int, int]:
-    """Zero samples around a clip shorter than a window, which centre it; (0, 0) for any other."""
+    """Zero samples before and after a clip shorter than a window, which centre it; otherwise (0, 0)."""
     missing = max(0, config.segment_samples - samples)
     return missing // 2, missing - missing // 2
 
@@ -55,11 +55,11 @@ def scene_margins(samples: int, config: ModelConfig) -> tuple[int, int]:
 def scene_starts(frames: int, config: ModelConfig) -> np.ndarray:
     """First frames of the windows that cover a clip of ``frames`` frames evenly, end to end.
 
-    About half a window apart. A clip that is longer than one window by less than an eighth of it
-    (a keyword of 1 s) gets one window in its middle.
+    The windows are about half a window apart. A clip that exceeds one window by less than an eighth of
+    a window, such as a keyword of 1 s, gets one window in its middle.
     """
     spare = frames - config.segment_frames
-    windows = 1 + max(0, int(np.ceil(spare / SCENE_HOP_FRAMES - SCENE_SLACK)))
+    windows = 1 + max(0, int(np.ceil(spare / SCENE_HOP_FRAMES - SCENE_REST)))
     if windows == 1:
         return np.array([spare // 2])
     return np.round(np.linspace(0, spare, windows)).astype(np.int64)

@@ -41,7 +41,7 @@ def join_processes(device: str = "auto") -> torch.device:
     if use_gpu:
         torch.cuda.set_device(local_rank)
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
-        # gloo beside nccl: the few numbers that processes agree on each step stay on the CPU.
+        # gloo as well as nccl: the few numbers that processes agree on each step stay on the CPU.
         dist.init_process_group("cpu:gloo,cuda:nccl" if use_gpu else "gloo")
     return torch.device("cuda", local_rank) if use_gpu else torch.device("cpu")
 

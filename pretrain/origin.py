@@ -23,7 +23,7 @@ def note_origin(folder: Path, settings: Settings, resume: bool = False) -> None:
     Args:
         folder: of the run.
         settings: of the run.
-        resume: the run goes on from a checkpoint; what it started from stays as it was noted.
+        resume: the run continues from a checkpoint; the record of its start stays unchanged.
 
     Raises:
         FileNotFoundError, ValueError: as ``load_weights`` of ``settings.init_from``.

@@ -96,7 +96,7 @@ class RunLog:
         self._bar.set_postfix_str(f"step {step}, {left}, {self._brief(values)}")
 
     def say(self, text: str) -> None:
-        """Print a line beside the bar."""
+        """Print a line above the progress bar."""
         tqdm.write(text)
 
     def close(self) -> None:

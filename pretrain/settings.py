@@ -30,7 +30,7 @@ NOT_NEGATIVE = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one run. The fields of ``hear_msss.config.ModelConfig`` are settings beside these.
+    """Settings of one run. The fields of ``hear_msss.config.ModelConfig`` are settings, too.
 
     Attributes:
         seed: of everything random.

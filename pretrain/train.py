@@ -14,7 +14,7 @@ Several machines, on each of them, with RUN and CORPUS on a disk that all of the
         -m pretrain train --config paper --corpus CORPUS --out RUN
 
 batch_size counts the clips of all processes together. After a kill or a signal, the same command
-with --resume goes on from the last checkpoint; SIGTERM and SIGINT write one first. RUN holds
+with --resume continues from the last checkpoint; SIGTERM and SIGINT write one first. RUN holds
 config.yaml, corpus.json, checkpoint.pt, log.jsonl and tensorboard/, and of a run with init_from init.json.
 """
 
@@ -72,7 +72,7 @@ def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool 
         settings: of the run.
         source: the segments, as ``pretrain.corpus.open.open_source`` gives them.
         folder: of the run; made if need be.
-        resume: go on from the folder's checkpoint.
+        resume: continue from the folder's checkpoint.
 
     Returns:
         0 when the budget is spent, 128 plus the signal's number when stopped by one.
@@ -125,7 +125,7 @@ def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool 
                 with meter.paused():
                     save(state, folder, meter.elapsed_s)
         save(state, folder, elapsed_s)
-        ended = f"stopped by signal {int(stopped_by)}, --resume goes on" if stopped_by else "done"
+        ended = f"stopped by signal {int(stopped_by)}, continue with --resume" if stopped_by else "done"
         meter.say(f"step {state.step}: {ended}; checkpoint in {folder}")
     return 128 + int(stopped_by) if stopped_by else 0
 
@@ -241,7 +241,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on from RUN's checkpoint with RUN's settings and corpus (--config, --set and --corpus "
+        help="continue from RUN's checkpoint with RUN's settings and corpus (--config, --set and --corpus "
         "override them); where there is none yet, start",
     )
 
@@ -250,7 +250,7 @@ def run(args: argparse.Namespace) -> int:
     folder: Path = args.out
     resume = args.resume and (folder / CHECKPOINT).is_file()
     if (folder / CHECKPOINT).is_file() and not args.resume:
-        raise ValueError(f"{folder} holds a run already: add --resume to go on, or give another --out")
+        raise ValueError(f"{folder} holds a run already: add --resume to continue it, or give another --out")
     layers = [read_config(name) for name in args.config]
     layers += [parse_assignment(text) for text in args.assignments]
     location = args.corpus

@@ -125,7 +125,7 @@ def options(program: str, *verbs: str) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_name_verbs_and_options_that_exist(page: Path) -> None:
     for program, (verb, *arguments) in commands(page):
-        if verb == "install" and program == "python -m eval_tasks":
+        if verb == "install" and "install" not in eval_tasks.__main__.VERBS:
             continue
         known = options(program, verb) | options(program, verb, *arguments[:1])
         assert known, f"{program} {verb}"

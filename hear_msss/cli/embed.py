@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", type=Path, help="sound files, and folders searched for them")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results; made if need be")
     parser.add_argument(
-        "--timestamps", action="store_true", help="one embedding every hop_ms, not one a file"
+        "--timestamps", action="store_true", help="one embedding every hop_ms instead of one for each file"
     )
     parser.add_argument("--format", choices=list(WRITERS), default="npy", help="of the results (default npy)")
     parser.add_argument(

@@ -27,7 +27,7 @@ COMMIT_EVERY_S = 2.0  # work that a kill can cost
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Pack sound files of any format, rate and channel count into one memory-mapped store of 16 kHz mono "
-        "clips. Killed or stopped, the same command goes on where it was; run again, it adds what is new. "
+        "clips. If it is interrupted, the same command continues. Run it again to add new files. "
         "A corpus can be added to, source by source."
     )
     defaults = ClipSettings()
@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def file_entry(file: SourceFile, part: Path, settings: ClipSettings) -> tuple[dict[str, Any], Path]:
-    """What one file comes to, for the journal, and where its audio waits."""
+    """The clips of one file, for the journal, and where their audio is stored meanwhile."""
     size = file.path.stat().st_size if file.path.exists() else None
     result = convert(file.path, part, settings)
     return {"source": file.source, "name": file.name, "bytes": size, **result}, part
@@ -218,10 +218,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         corpus = pack(files, args.out, settings, args.jobs, kinds_of_sources(args.sources, args.kind))
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; repeat the command to continue", file=sys.stderr)
         return 130
     except (OSError, RuntimeError) as error:
-        print(f"{error}\nwhat was packed is kept; the same command goes on from here", file=sys.stderr)
+        print(f"{error}\nwhat was packed is kept; repeat the command to continue", file=sys.stderr)
         return 1
     rejected = sum(1 for entry in read_journal(args.out) if entry["reason"])
     hours = corpus["samples"] / settings.sample_rate / 3600

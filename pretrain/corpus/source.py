@@ -29,7 +29,7 @@ class SegmentSource(Protocol):
                 at random.
             seed: of all that is random here.
             first_step: where to begin: batch k depends on seed, k, rank and world size alone, so a
-                resumed run goes on bit for bit.
+                resumed run continues bit for bit.
             rank, world_size: of a distributed run. No clip is twice in one global batch, if the
                 corpus has enough of them.
 

@@ -8,7 +8,7 @@
     corpus.json      settings, sources, totals, hash; written last
 
 Audio is appended first, then its journal line: what the journal does not name does not count, and is
-cut off when packing goes on. Everything else is made from the journal and renamed into place, so a
+cut off when packing continues. Everything else is made from the journal and renamed into place, so a
 corpus that is added to stays readable, as it was, until the new ``corpus.json`` is there.
 """
 
