@@ -2,6 +2,8 @@
 # make test       environment with what tests need, then the whole test suite
 # make env        the environment of demo alone
 # make lint       ruff and mypy
+# make check      lint, then test: what continuous integration runs
+# make docs       the documentation site under build/site; a warning is an error
 # make bench      speed and memory against peers; table and JSON under build/bench
 # make pythons    demo on every Python found here, and a table
 # make platforms  does every pin have a wheel for every system and Python
@@ -40,7 +42,7 @@ define install
 	$(BIN)/python -m eval_tasks install --quiet --tool pip --constraint requirements.lock
 endef
 
-.PHONY: demo test env lint bench pythons platforms clean lock
+.PHONY: demo test env lint bench pythons platforms clean lock check docs
 demo: $(DEMO)
 	$(BIN)/python -m eval_tasks demo --out $(OUT)
 
@@ -53,6 +55,14 @@ lint: $(TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check:
+	$(MAKE) lint
+	$(MAKE) test
+
+docs: $(TEST)
+	$(PIP) install -q $(addprefix -c ,$(wildcard requirements*.lock)) 'mkdocs-material>=9.5' 'mkdocstrings[python]>=0.26'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(TEST)
 	$(BIN)/python -m benchmarks --out build/bench

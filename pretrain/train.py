@@ -85,10 +85,8 @@ def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool 
     clips = clips_of_process(settings)
     budget = Budget(settings, source.steps_per_epoch(settings.batch_size))
     state = RunState.fresh(settings, device)
-    if resume:
-        spent_s = saved_s = state.restore(folder)
-    else:
-        spent_s = saved_s = 0.0
+    spent_s = saved_s = state.restore(folder) if resume else 0.0
+    if not resume:
         state.measure_spectrum(source)
     log = RunLog(folder, state.step) if process_rank() == 0 else None
     meter = Meter(log, budget, settings.batch_size * settings.view_count, spent_s)
@@ -110,10 +108,8 @@ def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool 
             metrics, norm = take_step(state, next(batches), rate)
             meter.add(metrics)
 
-            checkpoint_due = (
-                state.step % settings.checkpoint_every == 0
-                or elapsed_s > saved_s + 60 * settings.checkpoint_minutes
-            )
+            overdue = elapsed_s > saved_s + 60 * settings.checkpoint_minutes
+            checkpoint_due = overdue or state.step % settings.checkpoint_every == 0
             # With every checkpoint, too, so that a resumed run logs means over the same steps.
             if state.step % settings.log_every == 0 or checkpoint_due:
                 meter.tell(state.step, {"learning_rate": rate, "gradient_norm": norm})

@@ -125,8 +125,6 @@ def options(program: str, *verbs: str) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_name_verbs_and_options_that_exist(page: Path) -> None:
     for program, (verb, *arguments) in commands(page):
-        if verb == "install" and "install" not in eval_tasks.__main__.VERBS:
-            continue
         known = options(program, verb) | options(program, verb, *arguments[:1])
         assert known, f"{program} {verb}"
         for argument in arguments:
@@ -152,3 +150,10 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
 
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 170
+
+
+def test_design_names_files_that_exist() -> None:
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    names = re.findall(r"\b(?:hear_msss|pretrain|eval_tasks|benchmarks|tests)/[\w/.]*", text)
+    assert len(names) > 30
+    assert not [name for name in names if not (ROOT / name).exists()]
