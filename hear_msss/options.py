@@ -22,7 +22,7 @@ class Options:
 
     Attributes:
         features: which levels stand side by side in an embedding: ``h``, the paper's 512 numbers;
-            ``blocks`` (448) and ``log_mel`` (192) beside it or alone, joined by ``+``;
+            ``blocks`` (448) and ``log_mel`` (192), alone or concatenated by ``+``;
             ``components``, 512 principal components of all three at one scale
             (see :class:`hear_msss.features.Features`).
         hop_ms: time between two timestamp embeddings, a multiple of 10 ms.

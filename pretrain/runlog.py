@@ -65,7 +65,7 @@ class RunLog:
 
     Args:
         folder: of the run; made if need be.
-        step: where the run goes on; what an earlier process logged beyond it is dropped, since those
+        step: where the run continues; what an earlier process logged after it is dropped, since those
             steps are taken again.
     """
 

@@ -158,7 +158,7 @@ def torchaudio() -> Iterator[Finding]:
         yield Finding(True, f"torchaudio {version} imports")
         return
     remedy = f"{INSTALL} makes it import, or pip uninstall torchaudio: only {uses} need it"
-    yield Finding(True, f"torchaudio {found} does not import beside this torch: {error}", remedy)
+    yield Finding(True, f"torchaudio {found} does not import with this torch: {error}", remedy)
 
 
 def programs() -> Iterator[Finding]:

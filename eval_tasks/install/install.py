@@ -65,7 +65,7 @@ def plan(tool: Tool, tensorflow: bool, constraint: Path | None, quiet: bool) -> 
         Step(f"write {where / startup.PACKAGE} and {startup.PACKAGE}.pth", lambda: startup.write(where)),
     ]
     if torchaudio_fit.extensions() is not None:
-        what = "delete torchaudio's extensions, if torchaudio does not import beside this torch"
+        what = "delete torchaudio's extensions, if torchaudio does not import with this torch"
         steps.append(Step(what, lambda: print(torchaudio_fit.make_it_fit() or "torchaudio imports as it is")))
     return steps
 

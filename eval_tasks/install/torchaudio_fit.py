@@ -1,4 +1,4 @@
-"""torchaudio beside this torch: does it import, and what can be done where it does not.
+"""Whether torchaudio imports with this torch, and what can be done if it does not.
 
 Releases on PyPI hold extensions built for CUDA torch. Beside a CPU-only torch, loading them fails and
 takes the import down; without the folder they lie in, torchaudio runs on its pure-Python paths.
@@ -40,5 +40,5 @@ def make_it_fit() -> str:
     shutil.rmtree(folder)
     version, error = version_or_error()
     if error:
-        return f"torchaudio does not import beside this torch, with and without {folder}: {error}"
+        return f"torchaudio does not import with this torch, with and without {folder}: {error}"
     return f"deleted {folder}: torchaudio {version} is built for another torch, and imports without it"
