@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+# A configuration may come from a file: these bound the memory that it can ask for.
+LARGEST = {
+    **{"sample_rate": 192_000, "n_fft": 65_536, "win_length": 65_536, "hop_length": 65_536},
+    **{"n_mels": 512, "segment_frames": 4096, "embedding_dim": 8192},
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,13 @@ class ModelConfig:
     normalize_h: bool = True
 
     def __post_init__(self) -> None:
+        self._check_types()
+        for name, largest in LARGEST.items():
+            if not 1 <= getattr(self, name) <= largest:
+                raise ValueError(f"{name}={getattr(self, name)}: expected 1 to {largest}")
+        for name in ("log_offset", "log_mel_std"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)}: expected a number above 0")
         if self.n_fft < self.win_length or (self.n_fft - self.win_length) % 2:
             raise ValueError(
                 f"n_fft={self.n_fft} does not fit win_length={self.win_length}: give an n_fft that is "
@@ -63,6 +77,19 @@ class ModelConfig:
                 f"mel range {self.f_min_hz} to {self.f_max_hz} Hz: expected "
                 f"0 <= f_min_hz < f_max_hz <= {self.sample_rate / 2} (half of sample_rate)"
             )
+
+    def _check_types(self) -> None:
+        for field in fields(self):
+            value, default = getattr(self, field.name), field.default
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            fits = (
+                number and math.isfinite(value)
+                if isinstance(default, float)
+                else type(value) is type(default)
+            )
+            if not fits:
+                kind = type(default).__name__
+                raise ValueError(f"{field.name}={value!r}: expected a value of type {kind}, as {default!r}")
 
     @property
     def segment_samples(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from hear_msss.config import ModelConfig
@@ -24,6 +24,7 @@ FORMAT = "hear_msss-1"
 DEFAULT = "msss"  # the bundled weights that load_model() takes
 UNTRAINED = "untrained"
 SEED = 2021
+TENSOR_TYPES = ("F32", "F16", "I64")  # as safetensors names them
 LEVEL_TENSORS = {"level_mean": "mean", "level_std": "std", "components": "components"}  # names in the file
 
 
@@ -69,8 +70,15 @@ def save_weights(path: str | Path, weights: Weights, dtype: torch.dtype = torch.
         "info": json.dumps(weights.info),
     }
     with replacing(Path(path)) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
-        temporary.chmod(0o644)  # safetensors leaves the file readable by its owner only
+        temporary.write_bytes(_with_sorted_header(save(tensors, metadata)))
+
+
+def _with_sorted_header(data: bytes) -> bytes:
+    """A safetensors file whose header is sorted: the same weights give the same file each time."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
 def find_weights(name_or_path: str | Path) -> Path:
@@ -96,27 +104,86 @@ def load_weights(name_or_path: str | Path) -> Weights:
 
     Raises:
         FileNotFoundError: no such file or bundled name.
-        ValueError: the file is truncated, no safetensors file, not made by this project, or its
-            tensors do not fit its configuration.
+        ValueError: the file is truncated, no safetensors file, not made by this project, its records are
+            missing or damaged, its tensors do not fit its configuration, or it holds NaN.
     """
     path = find_weights(name_or_path)
     try:
         with safe_open(path, framework="pt") as archive:
             metadata = archive.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise ValueError(
+                    f"{path} is a safetensors file of another origin (format {metadata.get('format')!r}): "
+                    f"expected {FORMAT!r}, as `python -m pretrain export` writes it"
+                )
+            config = ModelConfig.from_dict(_record(metadata, "config", path))
+            info = _record(metadata, "info", path)
+            levels = _check_shapes(archive, config, path)
             tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path} cannot be read as safetensors ({error}): the file is truncated or of another "
             "kind; expected one made by `python -m pretrain export`"
         ) from error
-    if metadata.get("format") != FORMAT:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(
+                f"{path}: {name} holds NaN or infinite numbers: the run diverged, or the file is damaged"
+            )
+    encoder = Encoder(config)
+    held = None
+    if levels:
+        held = Levels(**{field: tensors.pop(name).float() for name, field in LEVEL_TENSORS.items()})
+        if not bool((held.std > 0).all()):
+            raise ValueError(f"{path}: level_std holds a deviation of 0 or less: the file is damaged")
+    encoder.load_state_dict(tensors)
+    return Weights(encoder.eval(), held, info)
+
+
+def _record(metadata: dict[str, str], name: str, path: Path) -> dict[str, Any]:
+    """A record of the file's metadata."""
+    try:
+        record = json.loads(metadata[name])
+    except KeyError:
+        raise ValueError(f"{path} lacks the record {name!r}: export the run again") from None
+    except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"{path} is a safetensors file of another origin (format {metadata.get('format')!r}): "
-            f"expected {FORMAT!r}, as `python -m pretrain export` writes it"
+            f"{path}: its record {name!r} is not valid JSON ({error}): export the run again"
+        ) from error
+    if not isinstance(record, dict):
+        raise ValueError(
+            f"{path}: its record {name!r} is a {type(record).__name__}: expected names and values"
         )
-    encoder = Encoder(ModelConfig.from_dict(json.loads(metadata["config"])))
-    levels = _fill(encoder, tensors, path)
-    return Weights(encoder.eval(), levels, json.loads(metadata["info"]))
+    return record
+
+
+def _check_shapes(archive: Any, config: ModelConfig, path: Path) -> bool:
+    """Compare the shapes in a file with its configuration, before any memory is taken.
+
+    Returns:
+        Whether the file holds level statistics.
+
+    Raises:
+        ValueError: tensors that are missing, left over or of another shape or type.
+    """
+    with torch.device("meta"):
+        wanted = {name: tuple(tensor.shape) for name, tensor in Encoder(config).state_dict().items()}
+    found, types = {}, {}
+    for name in archive.keys():  # noqa: SIM118
+        part = archive.get_slice(name)
+        found[name], types[name] = tuple(part.get_shape()), part.get_dtype()
+    levels = any(name in found for name in LEVEL_TENSORS)
+    if levels:
+        shapes = Levels.shapes(config)
+        wanted |= {name: shapes[field] for name, field in LEVEL_TENSORS.items()}
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    wrong += sorted(name for name, kind in types.items() if kind not in TENSOR_TYPES and name not in wrong)
+    if wrong:
+        raise ValueError(
+            f"{path} does not fit the encoder of its own configuration: {len(wrong)} tensors missing, "
+            f"left over or of another shape or type, the first {wrong[:3]}; export the run again"
+        )
+    return levels
 
 
 def _tensors(weights: Weights) -> dict[str, Tensor]:
@@ -124,27 +191,6 @@ def _tensors(weights: Weights) -> dict[str, Tensor]:
     if weights.levels is not None:
         tensors |= {name: getattr(weights.levels, field) for name, field in LEVEL_TENSORS.items()}
     return tensors
-
-
-def _fill(encoder: Encoder, tensors: dict[str, Tensor], path: Path) -> Levels | None:
-    """Load tensors of a file into an encoder; those of the levels are returned."""
-    wanted = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
-    with_levels = any(name in tensors for name in LEVEL_TENSORS)
-    if with_levels:
-        shapes = Levels.shapes(encoder.config)
-        wanted |= {name: shapes[field] for name, field in LEVEL_TENSORS.items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-    if wrong:
-        raise ValueError(
-            f"{path} does not fit the encoder of its own configuration: {len(wrong)} tensors missing, "
-            f"left over or of another shape, the first {wrong[:3]}; export the run again"
-        )
-    levels = None
-    if with_levels:
-        levels = Levels(**{field: tensors.pop(name).float() for name, field in LEVEL_TENSORS.items()})
-    encoder.load_state_dict(tensors)
-    return levels
 
 
 def untrained_encoder(config: ModelConfig | None = None, seed: int = SEED) -> Encoder:

@@ -48,9 +48,13 @@ def main(argv: list[str] | None = None) -> int:
         what = missing if isinstance(error, ModuleNotFoundError) else error
         print(f"python -m pretrain {verb}: {what}", file=sys.stderr)
         return 2
-    except (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, FloatingPointError) as error:
-        print(f"python -m pretrain {verb}: {error}", file=sys.stderr)
+    except (ValueError, OSError, FloatingPointError) as error:
+        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+        print(f"python -m pretrain {verb}: {error}{notes}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"python -m pretrain {verb}: interrupted", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ class Budget:
     def __init__(self, settings: Settings, steps_per_epoch: int | None) -> None:
         self.seconds = None if settings.minutes is None else settings.minutes * 60
         self.steps = settings.steps
+        self.epochs = settings.epochs
         if settings.epochs is not None:
             if steps_per_epoch is None:
                 raise ValueError(
@@ -31,6 +32,12 @@ class Budget:
                     "set steps or minutes"
                 )
             self.steps = max(1, round(settings.epochs * steps_per_epoch))
+
+    def __str__(self) -> str:
+        if self.seconds is not None:
+            return f"{self.seconds / 60:g} minutes"
+        epochs = "" if self.epochs is None else f"{self.epochs:g} epochs, "
+        return f"{epochs}{self.steps} steps"
 
     def progress(self, step: int, elapsed_s: float) -> float:
         """Spent share; 1 or more when it is over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,17 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is none.
+        ValueError: the file is cut short, or no checkpoint.
     """
     path = folder / CHECKPOINT
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: give the folder of a run that wrote a checkpoint")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}): the file is cut short or of another kind"
+        ) from error
+    if not isinstance(state, dict) or not {"step", "learner", "average"} <= state.keys():
+        raise ValueError(f"{path} is no checkpoint of a training run")
+    return state

@@ -51,6 +51,12 @@ def leave_processes() -> None:
         dist.destroy_process_group()
 
 
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    if process_count() > 1:
+        dist.barrier()
+
+
 class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:

@@ -5,6 +5,9 @@ Writes the encoder of a run's last checkpoint (its moving average, where the run
 its log, versions, and the weights it went on from, if any, inside. Heads are left out: a later run with
 init_from learns its own.
 
+load_model's defaults with these weights are those of the bundled weights; --option changes one of them,
+--plain takes none of them (plain h, the paper's embedding).
+
 The statistics by which hear_msss standardises its levels (features) are measured on segments of the
 run's corpus; --corpus says where it is now, --no-levels leaves them out.
 """
@@ -13,26 +16,24 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from hear_msss.encoder import Encoder
 from hear_msss.features import Levels, measure_levels
 from hear_msss.frontend import FrontEnd
 from hear_msss.options import Options, parse_options
-from hear_msss.weights import Weights, save_weights
+from hear_msss.weights import DEFAULT, Weights, bundled, load_weights, save_weights
 from pretrain.checkpoint import load_checkpoint
 from pretrain.corpus.open import open_source
 from pretrain.origin import read_origin
+from pretrain.run_folder import noted_location, read_corpus, read_settings
 from pretrain.runlog import LOG, read_log
 from pretrain.settings import Settings
-from pretrain.train import CONFIG, CORPUS
 from pretrain.views import INT16_SCALE
 
 ENCODER = "encoder."
@@ -52,13 +53,23 @@ def run_info(folder: Path, step: int) -> dict[str, Any]:
             continue
     origin = read_origin(folder)
     return {
-        "settings": yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")),
-        "corpus": json.loads((folder / CORPUS).read_text(encoding="utf-8"))["summary"],
+        "settings": read_settings(folder).to_dict(),
+        "corpus": read_corpus(folder)["summary"],
         "steps": step,
         "last": last,
         "log_sha256": hashlib.sha256((folder / LOG).read_bytes()).hexdigest(),
         "versions": versions,
     } | ({"init": origin} if origin else {})
+
+
+def product_options(levels: bool) -> dict[str, Any]:
+    """The embedding options of the bundled weights, without ``features`` for weights without levels."""
+    if DEFAULT not in bundled():
+        return {}
+    options = dict(load_weights(DEFAULT).info.get("options", {}))
+    if not levels:
+        options.pop("features", None)
+    return options
 
 
 def measure_on_corpus(encoder: Encoder, settings: Settings, location: str) -> Levels:
@@ -88,16 +99,19 @@ def export(
         out: file to write.
         corpus: where the run's corpus is now, if not where it was.
         levels: measure the statistics of the levels, which takes some 2000 segments.
-        options: embedding options that ``load_model`` takes for defaults with these weights.
+        options: embedding options that ``load_model`` takes for defaults with these weights; None: those
+            of the bundled weights.
         half: store matrices and kernels as float16.
 
     Raises:
         FileNotFoundError: the folder holds no run, or the corpus is not there.
         TypeError, ValueError: options that do not exist or cannot have such a value.
     """
-    Options.from_dict(options or {})
+    if options is None:
+        options = product_options(levels)
+    Options.from_dict(options)
     state = load_checkpoint(folder)
-    settings = Settings.from_dict(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")))
+    settings = read_settings(folder)
     tensors, prefix = state["learner"], ENCODER
     if state["average"] is not None:
         tensors, prefix = state["average"], AVERAGED
@@ -107,8 +121,7 @@ def export(
     )
     measured = None
     if levels:
-        location = corpus or json.loads((folder / CORPUS).read_text(encoding="utf-8"))["location"]
-        measured = measure_on_corpus(encoder, settings, location)
+        measured = measure_on_corpus(encoder, settings, corpus or noted_location(folder))
     info = run_info(folder, state["step"])
     if options:
         info["options"] = options
@@ -128,16 +141,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="an option that load_model takes for default with these weights; may be repeated",
     )
+    parser.add_argument(
+        "--plain", action="store_true", help="begin without the options of the bundled weights: plain h"
+    )
     parser.add_argument("--half", action="store_true", help="matrices in float16: half the size")
     parser.add_argument("--corpus", help="the run's corpus, if it is not where it was")
     parser.add_argument("--no-levels", action="store_true", help="no statistics of the levels: plain h only")
 
 
 def run(args: argparse.Namespace) -> int:
-    options = parse_options(args.option)
+    levels = not args.no_levels
+    options = ({} if args.plain else product_options(levels)) | parse_options(args.option)
     try:
-        info = export(args.run, args.out, args.corpus, not args.no_levels, options, args.half)
+        info = export(args.run, args.out, args.corpus, levels, options, args.half)
     except TypeError as error:
         raise ValueError(str(error)) from error
-    print(f"{args.out}: {info['steps']} steps, torch {info['versions']['torch']}")
+    chosen = ", ".join(f"{name}={value}" for name, value in options.items()) or "plain h"
+    print(f"{args.out}: {info['steps']} steps, torch {info['versions']['torch']}; embeddings: {chosen}")
     return 0

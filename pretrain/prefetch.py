@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
 CLOSE_S = 30.0
+LOOK_EVERY_S = 0.2
 
 
-def prefetched(items: Iterator[Item], ahead: int) -> Generator[Item, None, None]:
+def prefetched(
+    items: Iterator[Item], ahead: int, stopped: Callable[[], bool] = lambda: False
+) -> Generator[Item, None, None]:
     """The same items in the same order; up to ``ahead`` of them are made before they are asked for.
 
     An error of the iterator is raised where its item would have come. When the returned generator is
     closed or no longer referred to, the thread finishes the item that it is at, which is waited for
     (``CLOSE_S`` at most), and ends.
+
+    Args:
+        items: what is read ahead.
+        ahead: how many.
+        stopped: looked at while an item is waited for, which may take for ever; True ends the items.
     """
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(maxsize=ahead)
     stop = threading.Event()
@@ -42,7 +50,12 @@ def prefetched(items: Iterator[Item], ahead: int) -> Generator[Item, None, None]
     thread.start()
     try:
         while True:
-            item, error = ready.get()
+            try:
+                item, error = ready.get(timeout=LOOK_EVERY_S)
+            except queue.Empty:
+                if stopped():
+                    return
+                continue
             if isinstance(error, StopIteration):
                 return
             if error is not None:

@@ -86,13 +86,15 @@ class RunLog:
         self._file.flush()
         for name, value in values.items():
             self._board.add_scalar(f"{phase}/{name}", value, step)
-        if phase == "validation" or self._bar.disable:
-            self.say(f"step {step} {phase}: {self._brief(values)}")
+        if phase == "validation":
+            self.say(f"step {step} validation: {self._brief(values)}")
 
     def show(self, step: int, progress: float, left_s: float, values: dict[str, float]) -> None:
-        """Move the bar."""
+        """Move the bar, or print a line where there is none."""
+        left = f"{left_s // 3600:.0f}:{left_s // 60 % 60:02.0f}:{left_s % 60:02.0f} to go"
+        if self._bar.disable:
+            self.say(f"step {step}, {min(1.0, progress):.1%}, {left}: {self._brief(values)}")
         self._bar.n = min(100.0, 100 * progress)
-        left = f"{left_s // 3600:.0f}:{left_s // 60 % 60:02.0f}:{left_s % 60:02.0f} left"
         self._bar.set_postfix_str(f"step {step}, {left}, {self._brief(values)}")
 
     def say(self, text: str) -> None:
@@ -124,6 +126,7 @@ class Meter:
     def __init__(self, log: RunLog | None, budget: Budget, segments_per_step: int, spent_s: float) -> None:
         self._log, self._budget = log, budget
         self._window: list[dict[str, Tensor]] = []
+        self._shown = False
         self._segments_per_step = segments_per_step
         self._begun = time.monotonic() - spent_s
         self._told = time.monotonic()
@@ -140,9 +143,18 @@ class Meter:
         yield
         self._told += time.monotonic() - begun
 
-    def add(self, metrics: dict[str, Tensor]) -> None:
-        """Take in one step; its metrics stay where they are until ``tell``."""
+    def add(self, step: int, metrics: dict[str, Tensor]) -> None:
+        """Take in one step; its metrics stay where they are until ``tell``. The first is shown at once."""
         self._window.append(metrics)
+        if not self._shown and self._log is not None:
+            self._show(step, {name: float(value) for name, value in metrics.items()})
+        self._shown = True
+
+    def _show(self, step: int, values: dict[str, float]) -> None:
+        assert self._log is not None
+        s_per_step = (time.monotonic() - self._told) / len(self._window)
+        left_s = self._budget.left_s(step, self.elapsed_s, s_per_step)
+        self._log.show(step, self._budget.progress(step, self.elapsed_s), left_s, values)
 
     def tell(self, step: int, more: dict[str, float]) -> None:
         """Log the means since the last time, and ``more``. All processes must call it together."""
@@ -153,9 +165,8 @@ class Meter:
         values["segments_per_s"] = len(self._window) * self._segments_per_step / duration_s
         values["elapsed_s"] = self.elapsed_s
         if self._log is not None:
-            left_s = self._budget.left_s(step, self.elapsed_s, duration_s / len(self._window))
             self._log.write("train", step, values)
-            self._log.show(step, self._budget.progress(step, self.elapsed_s), left_s, values)
+            self._show(step, values)
         self._window.clear()
         self._told = time.monotonic()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_type_hints
 
@@ -276,10 +277,14 @@ def convert(name: str, value: Any, wanted: Any) -> Any:
     if kind in (int, float) and not isinstance(value, bool):
         try:
             number = float(value)
-        except (TypeError, ValueError):
-            number = None
-        if number is not None and (kind is float or number.is_integer()):
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if math.isfinite(number) and (kind is float or (number.is_integer() and abs(number) < 2**53)):
             return kind(number)
-    expected = {bool: "true or false", dict[str, float]: "a mapping of source to weight"}
+    expected = {
+        bool: "true or false",
+        float: "a finite number",
+        dict[str, float]: "a mapping of source to weight",
+    }
     kind_name = expected.get(kind, getattr(kind, "__name__", str(kind)))
     raise ValueError(f"{name}={value!r}: expected {kind_name}")

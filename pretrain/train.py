@@ -21,27 +21,20 @@ config.yaml, corpus.json, checkpoint.pt, log.jsonl and tensorboard/, and of a ru
 from __future__ import annotations
 
 import argparse
-import json
-import math
-from contextlib import closing
-from functools import partial
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
-import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
 
-from pretrain.atomic import replacing
-from pretrain.augmentation import draw_augmentations
 from pretrain.budget import Budget, StopSignals
 from pretrain.checkpoint import CHECKPOINT, save_checkpoint
-from pretrain.chunked import backward_in_chunks
 from pretrain.corpus.open import open_source
 from pretrain.corpus.source import SegmentSource
 from pretrain.distributed import (
     agree_on_largest,
-    average_gradients,
     join_processes,
     leave_processes,
     process_count,
@@ -50,23 +43,27 @@ from pretrain.distributed import (
 from pretrain.layers import layered, parse_assignment, read_config, shipped_configs
 from pretrain.optimization import learning_rate
 from pretrain.origin import note_origin
+from pretrain.parent import end_with_parent
 from pretrain.prefetch import prefetched
-from pretrain.randomness import step_seed
+from pretrain.run_folder import (
+    CORPUS,
+    check_same_corpus,
+    noted_location,
+    read_settings,
+    sole_run,
+    write_settings,
+)
 from pretrain.run_state import RunState
 from pretrain.runlog import Meter, RunLog
 from pretrain.settings import Settings
+from pretrain.step import NotFiniteError, take_step
 from pretrain.validation import validate
-
-CONFIG = "config.yaml"
-CORPUS = "corpus.json"
-
-
-class NotFiniteError(FloatingPointError):
-    """The gradient is no number any more."""
 
 
 def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool = False) -> int:
     """Train to the end of the budget, or to a signal, and leave a checkpoint.
+
+    Nothing of a run on disk changes before the settings, the corpus and the checkpoint are known to fit.
 
     Args:
         settings: of the run.
@@ -85,11 +82,16 @@ def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool 
     clips = clips_of_process(settings)
     budget = Budget(settings, source.steps_per_epoch(settings.batch_size))
     state = RunState.fresh(settings, device)
-    spent_s = saved_s = state.restore(folder) if resume else 0.0
+    spent_s = state.restore(folder) if resume else 0.0
     if not resume:
         state.measure_spectrum(source)
-    log = RunLog(folder, state.step) if process_rank() == 0 else None
+    log = None
+    if process_rank() == 0:
+        write_settings(folder, settings, source)
+        note_origin(folder, settings, resume)
+        log = RunLog(folder, state.step)
     meter = Meter(log, budget, settings.batch_size * settings.view_count, spent_s)
+    meter.say(f"{source.location}: {budget}, {settings.batch_size} clips a step, {process_count()} processes")
     segments = source.batches(
         batch_size=clips,
         segment_samples=settings.model.segment_samples,
@@ -98,77 +100,78 @@ def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool 
         rank=process_rank(),
         world_size=process_count(),
     )
-    with StopSignals() as stop, closing(prefetched(segments, settings.prefetch_batches)) as batches, meter:
-        while True:
-            elapsed_s, stopped_by = agree_on_largest(meter.elapsed_s, stop.received)
-            progress = budget.progress(state.step, elapsed_s)
-            if progress >= 1 or stopped_by:
-                break
-            rate = learning_rate(settings, state.step, progress)
-            metrics, norm = take_step(state, next(batches), rate)
-            meter.add(metrics)
-
-            overdue = elapsed_s > saved_s + 60 * settings.checkpoint_minutes
-            checkpoint_due = overdue or state.step % settings.checkpoint_every == 0
-            # With every checkpoint, too, so that a resumed run logs means over the same steps.
-            if state.step % settings.log_every == 0 or checkpoint_due:
-                meter.tell(state.step, {"learning_rate": rate, "gradient_norm": norm})
-            if settings.validate_every and state.step % settings.validate_every == 0:
-                with meter.paused():
-                    meter.tell_validation(state.step, validate(state, source))
-            if checkpoint_due:
-                saved_s = elapsed_s  # agreed, so that all processes find the same step due
-                with meter.paused():
-                    save(state, folder, meter.elapsed_s)
-        save(state, folder, elapsed_s)
-        ended = f"stopped by signal {int(stopped_by)}, continue with --resume" if stopped_by else "done"
+    with StopSignals() as stop, meter:
+        ahead = prefetched(segments, settings.prefetch_batches, lambda: bool(stop.received))
+        with closing(ahead) as batches, saved_on_error(state, folder, meter):
+            stopped_by = take_steps(state, source, batches, budget, meter, stop, folder)
+        save(state, folder, meter.elapsed_s)
+        ended = f"stopped by signal {stopped_by}, continue with --resume" if stopped_by else "done"
         meter.say(f"step {state.step}: {ended}; checkpoint in {folder}")
-    return 128 + int(stopped_by) if stopped_by else 0
+    return 128 + stopped_by if stopped_by else 0
 
 
-def take_step(
-    state: RunState, segments: tuple[Tensor, Tensor], rate: float
-) -> tuple[dict[str, Tensor], float]:
-    """One step of the optimizer.
-
-    Args:
-        state: of the run; changed in place.
-        segments: x and x' of this process, int16 ``(clips, samples)`` each.
-        rate: learning rate.
+def take_steps(
+    state: RunState,
+    source: SegmentSource,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    budget: Budget,
+    meter: Meter,
+    stop: StopSignals,
+    folder: Path,
+) -> int:
+    """The loop: steps, log, validation and checkpoints until the budget is spent.
 
     Returns:
-        The losses and metrics of the batch, and the norm of its gradient before clipping.
-
-    Raises:
-        NotFiniteError: the gradient is infinite or not a number; no parameter has changed.
+        The number of the signal that stopped it, or 0.
     """
-    settings, learner, device = state.settings, state.learner, state.device
-    seed = step_seed(settings.seed, state.step, process_rank())
-    torch.manual_seed(seed)  # of stochastic depth and of the order of chunks
-    anchor, positive = (x.to(device, non_blocking=True) for x in segments)
-    drawn = draw_augmentations(len(anchor), settings, seed, device)
-    log_mel = state.views(anchor, positive, drawn)
+    settings = state.settings
+    (saved_s,) = agree_on_largest(meter.elapsed_s)
+    while True:
+        elapsed_s, stopped_by = agree_on_largest(meter.elapsed_s, stop.received)
+        progress = budget.progress(state.step, elapsed_s)
+        if progress >= 1 or stopped_by:
+            return int(stopped_by)
+        segments = next(batches, None)
+        if segments is None:
+            return stop.received
+        rate = learning_rate(settings, state.step, progress)
+        metrics, norm = take_step(state, segments, rate)
+        meter.add(state.step, metrics)
 
-    state.optimizer.zero_grad(set_to_none=True)
-    spectrum = learner.spectrum_target(anchor, positive, log_mel)
-    loss_of = partial(learner.losses, x_hat=drawn.x_hat, spectrum=spectrum, parts=settings.accumulate)
-    metrics = backward_in_chunks(learner, log_mel, loss_of, settings.chunks)
-    average_gradients(learner)
-    norm = float(nn.utils.clip_grad_norm_(learner.parameters(), settings.clip_gradient_norm or math.inf))
-    if not math.isfinite(norm):
-        raise NotFiniteError(
-            f"gradient norm {norm}, loss {float(metrics['loss'])} at step {state.step} (seed "
-            f"{settings.seed}, rank {process_rank()}, batch seed {seed}): try a lower learning_rate, more "
-            "warmup_steps, a clip_gradient_norm of about 5, or precision=float32, and --resume "
-            "from the last checkpoint"
+        checkpoint_due = (
+            state.step % settings.checkpoint_every == 0
+            or elapsed_s > saved_s + 60 * settings.checkpoint_minutes
         )
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
-    state.optimizer.step()
-    if state.average is not None:
-        state.average.update_parameters(learner)
-    state.step += 1
-    return metrics, norm
+        # With every checkpoint, too, so that a resumed run logs means over the same steps.
+        if state.step % settings.log_every == 0 or checkpoint_due:
+            meter.tell(state.step, {"learning_rate": rate, "gradient_norm": norm})
+        if settings.validate_every and state.step % settings.validate_every == 0:
+            with meter.paused():
+                meter.tell_validation(state.step, validate(state, source))
+        if checkpoint_due:
+            saved_s = elapsed_s  # agreed on, so that all processes find the same step due
+            with meter.paused():
+                save(state, folder, meter.elapsed_s)
+
+
+@contextmanager
+def saved_on_error(state: RunState, folder: Path, meter: Meter) -> Iterator[None]:
+    """Write a checkpoint where anything but a diverged loss ends the run.
+
+    An error comes before the optimizer has changed anything, so the state is that of the last whole step.
+    """
+    try:
+        yield
+    except NotFiniteError:
+        raise
+    except Exception as error:
+        try:
+            save(state, folder, meter.elapsed_s)
+        except OSError as failed:
+            error.add_note(f"the checkpoint could not be written either: {failed}")
+        else:
+            meter.say(f"step {state.step}: stopped by an error, continue with --resume")
+        raise
 
 
 def clips_of_process(settings: Settings) -> int:
@@ -192,21 +195,6 @@ def save(state: RunState, folder: Path, elapsed_s: float) -> None:
     """Write the run's checkpoint; rank 0 writes, the others have the same state."""
     if process_rank() == 0:
         save_checkpoint(folder, state.checkpoint(elapsed_s))
-
-
-def write_settings(folder: Path, settings: Settings, location: str, summary: dict[str, Any]) -> None:
-    """Write config.yaml and corpus.json of a run.
-
-    Args:
-        folder: of the run.
-        settings: as resolved.
-        location: of the corpus.
-        summary: of the corpus, as ``SegmentSource.summary`` gives it.
-    """
-    with replacing(folder / CONFIG) as file:
-        yaml.safe_dump(settings.to_dict(), file, sort_keys=False)
-    with replacing(folder / CORPUS) as file:
-        json.dump({"location": location, "summary": summary}, file, indent=1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -240,25 +228,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="continue from RUN's checkpoint with RUN's settings and corpus (--config, --set and --corpus "
         "override them); where there is none yet, start",
     )
+    parser.add_argument(
+        "--changed-corpus",
+        action="store_true",
+        help="resume although the corpus is not what it was when RUN was begun",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     folder: Path = args.out
-    resume = args.resume and (folder / CHECKPOINT).is_file()
-    if (folder / CHECKPOINT).is_file() and not args.resume:
+    holds_run = (folder / CHECKPOINT).is_file()
+    if holds_run and not args.resume:
         raise ValueError(f"{folder} holds a run already: add --resume to continue it, or give another --out")
     layers = [read_config(name) for name in args.config]
     layers += [parse_assignment(text) for text in args.assignments]
     location = args.corpus
     if args.resume and (folder / CORPUS).is_file():
-        layers.insert(0, read_config(folder / CONFIG))
-        location = location or json.loads((folder / CORPUS).read_text(encoding="utf-8"))["location"]
+        layers.insert(0, read_settings(folder).to_dict())
+        location = location or noted_location(folder)
     elif not args.config:
         layers.insert(0, read_config("paper"))
     if not location:
         raise ValueError("no corpus: give --corpus")
-    if Path(location).exists():
-        location = str(Path(location).resolve())
     settings = layered(layers)
     source = open_source(
         location,
@@ -266,12 +257,13 @@ def run(args: argparse.Namespace) -> int:
         settings.validation_fraction,
         settings.one_source_share,
     )
+    if holds_run and not args.changed_corpus:
+        check_same_corpus(folder, source)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_parent()
     try:
         join_processes(settings.device)
-        if process_rank() == 0:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_settings(folder, settings, location, source.summary())
-            note_origin(folder, settings, resume)
-        return train(settings, source, folder, resume)
+        with sole_run(folder):
+            return train(settings, source, folder, holds_run)
     finally:
         leave_processes()

@@ -87,6 +87,23 @@ def scores_table(
     return table
 
 
+def behind_baseline(
+    tasks: Iterable[TaskFolder], results: Iterable[TaskResult], baseline: Iterable[TaskResult]
+) -> list[str]:
+    """A line for each task whose main score is below that of the log-mel baseline, which learnt nothing."""
+    scores = {result.task: result.scores for result in results}
+    floor = {result.task: result.scores for result in baseline}
+    lines = []
+    for task in tasks:
+        metric = task.evaluation[0]
+        found = [of.get(task.name, {}).get(metric) for of in (scores, floor)]
+        if all(found) and found[0].mean < found[1].mean:  # type: ignore[union-attr]
+            lines.append(
+                f"{task.task_name}: behind the log-mel baseline; if these are weights of yours, train on"
+            )
+    return lines
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--module", default="hear_msss", help="import name of a HEAR module (default: hear_msss)")
@@ -120,7 +137,10 @@ def run(args: argparse.Namespace) -> int:
                 on_result=display.finished,
             )
     results, baseline = by_module[args.module], by_module[BASELINE]
-    console.print(scores_table(tasks, args.module, results, baseline))
+    name = f"{args.module} {Path(args.model).name}".strip()
+    console.print(scores_table(tasks, name, results, baseline))
+    for line in behind_baseline(tasks, results, baseline):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     failed = [result for found in by_module.values() for result in found if result.error]
     for result in failed:
         console.rule(f"{result.model}: {result.task} failed", align="left")

@@ -1,8 +1,10 @@
-"""Reads segments from a packed corpus: each is one slice of a memory map."""
+"""Reads segments from a packed corpus: each is one read of some 30 kB."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from pretrain.corpus.sampling import (
     source_weights,
     spread_kinds,
 )
-from pretrain.corpus.store import AUDIO, read_corpus
+from pretrain.corpus.store import AUDIO, BYTES_PER_SAMPLE, read_corpus
 
 HOLD_OUT_FROM_FILES = 10  # with so many, one is held out even if none falls below the fraction
 
@@ -49,7 +51,7 @@ def held_out(file_hashes: NDArray[np.uint64], fraction: float) -> NDArray[np.boo
 class PackedSource:
     """A ``SegmentSource`` over a folder made by ``python -m pretrain pack``.
 
-    May be shared with forked or spawned processes: each maps the file for itself when it first reads.
+    May be shared with forked or spawned processes: a read does not depend on a position in the file.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class PackedSource:
         one_source_share: float = 0.0,
     ) -> None:
         self.folder = Path(folder).expanduser()
+        self.location = str(self.folder.resolve())
         self.corpus, index = read_corpus(self.folder)
         sources: list[str] = self.corpus["sources"]
         self.offsets = index["offset"].astype(np.int64)
@@ -88,31 +91,48 @@ class PackedSource:
             self.sampler = Weighted([groups[n] for n in filled], [ordered[n] for n in filled])
         if one_source_share:
             self.sampler = OneSource(self.sampler, training_sources, one_source_share)
-        self._audio: NDArray[np.int16] | None = None
+        self._audio: FileIO | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_audio": None}
 
-    @property
-    def audio(self) -> NDArray[np.int16]:
+    def read(self, clip: int, start: int, count: int) -> NDArray[np.int16]:
+        """Part of a clip, int16, ``(count,)``.
+
+        Args:
+            clip: number in the manifest.
+            start: first sample within the clip.
+            count: samples; no more than the clip has from ``start`` on.
+
+        Raises:
+            ValueError: the corpus was cut since it was opened.
+        """
         if self._audio is None:
-            # As a plain array: slices of the memmap class cost several microseconds each.
-            self._audio = np.asarray(np.memmap(self.folder / AUDIO, dtype="<i2", mode="r"))
-        return self._audio
+            self._audio = (self.folder / AUDIO).open("rb", buffering=0)
+        # Not by a memory map: a process that reads one beyond the end of a file that was cut is killed.
+        place = (int(self.offsets[clip]) + start) * BYTES_PER_SAMPLE
+        data = os.pread(self._audio.fileno(), count * BYTES_PER_SAMPLE, place)
+        if len(data) < count * BYTES_PER_SAMPLE:
+            raise ValueError(
+                f"{self.folder / AUDIO} ends within clip {clip}: it was cut since training began; run pack "
+                "again, then resume with --changed-corpus"
+            )
+        return np.frombuffer(data, dtype="<i2")
 
     def clip(self, number: int) -> NDArray[np.int16]:
-        """Clip ``number`` of the manifest, int16, ``(samples,)``: a view of the memory map."""
-        return self.audio[self.offsets[number] : self.offsets[number] + self.lengths[number]]
+        """Clip ``number`` of the manifest, int16, ``(samples,)``."""
+        return self.read(number, 0, int(self.lengths[number]))
 
     def _pairs(
         self, clips: NDArray[np.int64], uniform: NDArray[np.float64], segment_samples: int
     ) -> tuple[Tensor, Tensor]:
         places = segment_places(uniform, self.lengths[clips], segment_samples)
         segments = np.zeros((2, len(clips), segment_samples), dtype=np.int16)
-        for row, number in enumerate(clips):
-            clip = self.clip(number)
-            fill_segment(segments[0, row], clip, int(places[row, 0]))
-            fill_segment(segments[1, row], clip, int(places[row, 1]))
+        for row, clip in enumerate(clips.tolist()):
+            for view, place in enumerate(places[row].tolist()):
+                start = max(place, 0)
+                count = min(segment_samples, int(self.lengths[clip]) - start)
+                fill_segment(segments[view, row], self.read(clip, start, count), min(place, 0))
         return torch.from_numpy(segments[0]), torch.from_numpy(segments[1])
 
     def batches(

@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from webdataset.filters import shuffle
-from webdataset.tariterators import tarfile_samples
 
 from hear_msss.audio import SoundError, is_sound, open_sound
 from pretrain.corpus.audio import ClipSettings, to_int16
+from pretrain.corpus.location import is_remote
 from pretrain.corpus.sampling import (
     EPOCH,
     HELD_OUT,
@@ -30,6 +30,7 @@ from pretrain.corpus.sampling import (
     segment_places,
 )
 from pretrain.corpus.store import file_hash
+from pretrain.corpus.tar_samples import tar_samples
 
 MAX_VALIDATION_CLIPS = 512  # more would mean to stream far into the corpus, at each validation
 
@@ -41,22 +42,17 @@ def expand(location: str | Path) -> list[str]:
         FileNotFoundError: a local shard is missing, or a folder has none.
     """
     text = str(location)
-    folder = Path(text).expanduser()
+    remote, folder = is_remote(text), Path(text).expanduser()
     if folder.is_dir():
         shards = sorted(str(path) for path in folder.iterdir() if re.search(r"\.tar(\.\w+)?$", path.name))
         if not shards:
             raise FileNotFoundError(f"{folder}: no tar files in it")
         return shards
-    shards = list(braceexpand.braceexpand(text if is_remote(text) else str(folder)))
+    shards = list(braceexpand.braceexpand(text if remote else str(folder)))
     for shard in shards:
-        if not is_remote(shard) and not Path(shard).is_file():
+        if not remote and not Path(shard).is_file():
             raise FileNotFoundError(f"{shard}: no such folder or shard (given as {text!r})")
     return shards
-
-
-def is_remote(location: str | Path) -> bool:
-    """Whether a location is a URL (``https://...``) or a command (``pipe:...``)."""
-    return re.match(r"[a-z0-9]+://|pipe:", str(location)) is not None
 
 
 class Encoded(NamedTuple):
@@ -99,7 +95,8 @@ class ShardSource:
     ) -> None:
         if not 0 <= validation_fraction < 1:
             raise ValueError(f"validation_fraction={validation_fraction}: expected at least 0 and below 1")
-        self.location = str(location)
+        one = Path(location).expanduser()
+        self.location = str(one.resolve() if one.exists() else location)
         self.shards = expand(location)
         self.validation_fraction = validation_fraction
         self.shuffle_clips = shuffle_clips
@@ -112,7 +109,7 @@ class ShardSource:
 
     def _clips(self, shards: list[str], held_out: bool) -> Iterator[Encoded]:
         """Clips of one side that are not known to be broken or too short."""
-        for sample in tarfile_samples({"url": shard} for shard in shards):
+        for sample in tar_samples(shards):
             key, shard = sample["__key__"], str(sample["__url__"])
             names = sorted(name for name in sample if is_sound(f"x.{name}"))
             if names and self._held_out(key) == held_out and (shard, key) not in self.left_out:

@@ -9,7 +9,13 @@ from torch import Tensor
 
 
 class SegmentSource(Protocol):
-    """A corpus that gives batches of anchors and positives, as int16 at 16 kHz."""
+    """A corpus that gives batches of anchors and positives, as int16 at 16 kHz.
+
+    Attributes:
+        location: where the corpus is, as a resumed run finds it again.
+    """
+
+    location: str
 
     def batches(
         self,

@@ -120,3 +120,16 @@ def test_a_failed_task_stands_in_the_table_as_failed():
     bad = TaskResult(tasks[0].name, "m", "failed", error="no memory")
     table = demo.scores_table(tasks, "m", [bad], [good])
     assert [list(column.cells) for column in table.columns[-2:]] == [["0.500", "0.600"], ["failed", "failed"]]
+
+
+def test_a_module_behind_the_baseline_is_told_so_by_task():
+    tasks = [task for task in find_tasks([TASKS_DIR]) if task.task_name in ("mini_pitch", "mini_keywords")]
+    scores = {"mini_pitch": ("pitch_acc", 0.4, 0.5), "mini_keywords": ("top1_acc", 0.6, 0.5)}
+    results, floor = [], []
+    for task in tasks:
+        metric, ours, theirs = scores[task.task_name]
+        results.append(TaskResult(task.name, "m", "done", {metric: Score(ours)}))
+        floor.append(TaskResult(task.name, "b", "done", {metric: Score(theirs)}))
+    (line,) = demo.behind_baseline(tasks, results, floor)
+    assert line.startswith("mini_pitch: behind the log-mel baseline")
+    assert demo.behind_baseline(tasks, [], floor) == []

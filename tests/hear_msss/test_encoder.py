@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hear_msss.config import ModelConfig
-from hear_msss.encoder import stock_network, use_own_padding
+from hear_msss.encoder import Encoder, stock_network, use_own_padding
 from hear_msss.weights import untrained_encoder
 
 
@@ -80,3 +80,32 @@ def test_seeded_weights_are_the_same_each_time_and_leave_the_generator_alone():
     first, second = untrained_encoder().state_dict(), untrained_encoder().state_dict()
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("pooling, normalize_h", [("maximum", True), ("average", False)])
+def test_h_by_maximum_over_frequency_or_without_norm_and_tanh(pooling, normalize_h):
+    encoder = untrained_encoder(ModelConfig(frequency_pooling=pooling, normalize_h=normalize_h))
+    log_mel = torch.randn(2, 64, 96, generator=torch.Generator().manual_seed(0)) * 5 - 5
+    with torch.no_grad():
+        feature_map, h = encoder.trunk(log_mel)[0], encoder(log_mel)
+        for frame in range(3):
+            column = feature_map[..., frame]
+            pooled = column.max(-1).values if pooling == "maximum" else column.mean(-1)
+            x = pooled @ encoder.projection.weight.T + encoder.projection.bias
+            if normalize_h:
+                x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+                x = torch.tanh(x)
+            torch.testing.assert_close(h[:, frame], x, rtol=1e-3, atol=1e-4)
+    assert normalize_h == any(name.startswith("norm.") for name in encoder.state_dict())
+
+
+def test_stochastic_depth_rises_linearly_from_block_to_block(monkeypatch):
+    encoder, rates = Encoder(ModelConfig(), drop_connect_rate=0.32), []
+    for block in encoder.network._blocks:
+        monkeypatch.setattr(
+            block, "forward", lambda x, drop_connect_rate: rates.append(drop_connect_rate) or x
+        )
+    monkeypatch.setattr(encoder.network, "_conv_head", torch.nn.Identity())
+    monkeypatch.setattr(encoder.network, "_bn1", torch.nn.Identity())
+    encoder.trunk(torch.zeros(1, 64, 96))
+    assert rates == pytest.approx([0.32 * number / 16 for number in range(16)])

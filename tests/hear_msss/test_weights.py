@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 import hear_msss
 from hear_msss.config import ModelConfig
 from hear_msss.encoder import Encoder
-from hear_msss.weights import Weights, load_weights, save_weights, untrained_encoder
+from hear_msss.weights import Weights, load_weights, save_weights, untrained_encoder, untrained_weights
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,62 @@ def test_tensors_that_do_not_fit_are_named(encoder, tmp_path):
     save_file(tensors, path, metadata={**metadata, "config": json.dumps(config)})
     with pytest.raises(ValueError, match=r"norm\.bias"):
         hear_msss.load_model(str(path))
+
+
+def rewritten(path, metadata=None, tensors=None):
+    """The same file with other records or tensors."""
+    with safe_open(path, framework="pt") as archive:
+        old = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+        records = archive.metadata()
+    for name, value in (metadata or {}).items():
+        records.pop(name) if value is None else records.update({name: value})
+    save_file({**old, **(tensors or {})}, path, metadata=records)
+
+
+@pytest.mark.parametrize(
+    "metadata, message",
+    [
+        ({"config": None}, "lacks the record 'config'"),
+        ({"info": None}, "lacks the record 'info'"),
+        ({"info": "[1, 2]"}, "expected names and values"),
+        ({"config": "{"}, "not valid JSON"),
+        ({"config": "[" * 100_000}, "not valid JSON"),
+        ({"config": '{"n_fft": "1024"}'}, "n_fft='1024'"),
+        ({"config": '{"n_fft": true}'}, "n_fft=True"),
+        ({"config": '{"log_mel_mean": NaN}'}, "log_mel_mean=nan"),
+        ({"config": '{"log_mel_mean": null}'}, "log_mel_mean=None"),
+        ({"config": '{"embedding_dim": 1000000000}'}, "embedding_dim=1000000000: expected 1 to 8192"),
+        ({"config": '{"embedding_dim": 8192}'}, "does not fit the encoder"),
+        ({"config": '{"colour": 3}'}, "unknown model settings"),
+    ],
+)
+def test_odd_records_are_one_kind_of_error(encoder, tmp_path, metadata, message):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, Weights(encoder, None, {}))
+    rewritten(path, metadata)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_weights(path)
+
+
+def test_numbers_that_would_give_nan_are_refused(tmp_path):
+    whole = untrained_weights()
+    path = tmp_path / "w.safetensors"
+    for tensors, message in (
+        ({"projection.bias": torch.full((512,), torch.nan)}, "projection.bias holds NaN"),
+        ({"level_std": torch.zeros(1152)}, "deviation of 0"),
+        ({"projection.bias": torch.zeros(512, dtype=torch.int32)}, "shape or type"),
+        ({"left_over": torch.zeros(1)}, "left_over"),
+    ):
+        save_weights(path, whole)
+        rewritten(path, tensors=tensors)
+        with pytest.raises(ValueError, match=message):
+            load_weights(path)
+
+
+def test_the_same_weights_give_the_same_file(encoder, tmp_path):
+    for number in range(8):
+        save_weights(tmp_path / f"{number}", Weights(encoder, None, {"a": 1, "b": [2]}))
+    assert len({(tmp_path / f"{number}").read_bytes() for number in range(8)}) == 1
 
 
 def test_failed_save_leaves_the_old_file(encoder, tmp_path):

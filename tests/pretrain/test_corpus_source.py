@@ -233,6 +233,12 @@ def test_all_clips_of_a_file_are_on_one_side(tmp_path):
         assert {True} in sides and {False} in sides
 
 
+def test_the_fraction_is_that_of_the_files():
+    hashes = np.random.default_rng(0).integers(0, 2**64, 50_000, dtype=np.uint64)
+    assert held_out(hashes, 0.02).mean() == pytest.approx(0.02, abs=0.003)
+    assert held_out(hashes, 0.3).mean() == pytest.approx(0.3, abs=0.01)
+
+
 def test_few_files_hold_nothing_out_rather_than_everything():
     hashes = np.array([5, 5, 9], dtype=np.uint64)
     assert not held_out(hashes, 0.02).any()

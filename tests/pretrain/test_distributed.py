@@ -58,6 +58,24 @@ def test_loss_and_gradient_of_two_processes_are_those_of_one(found, script):
                 assert close, (config, name)
 
 
+def test_a_step_of_two_processes_is_that_of_one(found, script):
+    """Through ``take_step``: the gradients are averaged, and each process draws x-hat for itself."""
+    steps = [found[rank]["step"] for rank in (0, 1)]
+    assert not torch.equal(steps[0]["ratio"], steps[1]["ratio"])
+    views = [torch.cat(pair) for pair in zip(*(step["log_mel"].chunk(3) for step in steps), strict=True)]
+    log_mel, ratio = torch.cat(views), torch.cat([step["ratio"] for step in steps])
+    state = script.fresh_state()
+    loss, _ = state.learner.losses(state.learner(log_mel), script.Augmentation(ratio=ratio))
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(state.learner.parameters(), 5)
+    for group in state.optimizer.param_groups:
+        group["lr"] = 0.01
+    state.optimizer.step()
+    for name, expected in state.learner.named_parameters():
+        for step in steps:
+            torch.testing.assert_close(step["parameters"][name], expected, rtol=1e-7, atol=1e-9, msg=name)
+
+
 def test_running_statistics_are_averaged(found):
     assert [float(f["running_mean"]) for f in found] == [0.5, 0.5]
 

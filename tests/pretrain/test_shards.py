@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import http.server
 import io
-import shutil
 import threading
 import warnings
 from itertools import islice
@@ -218,8 +217,6 @@ def test_patterns_folders_and_missing_shards(folder, tmp_path):
 
 
 def test_shards_stream_from_a_web_server(folder):
-    if shutil.which("curl") is None:
-        pytest.skip("webdataset reads URLs with curl")
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:

@@ -22,10 +22,13 @@ from hear_msss.weights import load_weights
 from pretrain.__main__ import VERBS, main
 from pretrain.budget import StopSignals
 from pretrain.checkpoint import load_checkpoint
+from pretrain.layers import layered, read_config, shipped_configs
+from pretrain.learner import Learner
 from pretrain.prefetch import prefetched
 from pretrain.runlog import LOG, read_log
 from pretrain.settings import Settings
-from pretrain.train import NotFiniteError, train
+from pretrain.step import NotFiniteError
+from pretrain.train import train
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = ("batch_size=2", "log_every=5", "validation_batch_size=2")
@@ -47,6 +50,8 @@ def corpus(tmp_path_factory) -> Path:
 
 class Noise:
     """A corpus in memory; ``at_step`` is called when batch k is asked for."""
+
+    location = "noise"
 
     def __init__(self, at_step=lambda step: None):
         self.at_step = at_step
@@ -89,52 +94,69 @@ def same(a, b) -> bool:
     return a == b
 
 
-CONFIGS = {
-    "paper": {"loss", "clip", "frame", "pitch"},
-    "cpu": {"loss", "clip", "frame", "pitch"},
-    "cola": {"loss", "clip"},
-    "clip_frame": {"loss", "clip", "frame"},
-    "clip_pitch": {"loss", "clip", "pitch"},
-    "full": {"loss", "clip", "frame", "pitch"},
-    "full_cosine": {"loss", "clip", "frame", "pitch"},
-    "cross_view": {"loss", "clip", "frame", "pitch", "cross_view"},
-    "filtered": {"loss", "clip", "frame", "cross_view"},
-    "background": {"loss", "clip", "frame", "cross_view"},
+CONFIGS = {  # the losses of each, and the heads that they train
+    "paper": ("clip frame pitch", "clip frame pitch"),
+    "authors": ("clip frame pitch", "clip frame pitch"),
+    "cpu": ("clip frame pitch", "clip frame pitch"),
+    "gpu": ("clip frame pitch", "clip frame pitch"),
+    "cola": ("clip", "clip"),
+    "clip_frame": ("clip frame", "clip frame"),
+    "clip_pitch": ("clip pitch", "clip pitch"),
+    "full": ("clip frame pitch", "clip frame pitch"),
+    "full_cosine": ("clip frame pitch", "clip frame pitch"),
+    "cross_view": ("clip frame pitch cross_view", "clip frame pitch"),
+    "filtered": ("clip frame cross_view", "clip frame"),
+    "background": ("clip frame cross_view", "clip frame"),
+    "spectrum": ("clip frame cross_view spectrum", "clip frame spectrum"),
 }
 
 
+def test_every_config_is_tried():
+    assert set(CONFIGS) == {name for name, folder in shipped_configs().items() if folder != "corpus"}
+
+
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_config_runs_20_steps_and_its_weights_load(name, corpus, tmp_path):
-    run, weights = tmp_path / "run", tmp_path / "weights.safetensors"
-    base = [] if name in ("paper", "cpu") else ["--config", "cpu"]
+def test_a_step_of_every_config_trains_what_its_losses_need_and_nothing_else(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("pretrain.run_state.MEASURED_BATCHES", 2)
+    base = [] if shipped_configs()[name] == "base" else [read_config("cpu")]
+    small = {"steps": 1, "batch_size": 4, "validate_every": 1, "log_every": 1, "weight_decay": 0}
+    config = layered([*base, read_config(name), small])
+    torch.manual_seed(config.seed)
+    before = Learner(config).state_dict()
+    assert train(config, Noise(), tmp_path) == 0
+    losses, heads = (set(names.split()) for names in CONFIGS[name])
+    for record in read_log(tmp_path):
+        assert {"clip", "frame", "pitch", "cross_view", "spectrum"} & record.keys() == losses
+        assert all(np.isfinite(value) for value in record.values() if not isinstance(value, str))
+    after = load_checkpoint(tmp_path)["learner"]
+    moved = {
+        key.split(".")[1] for key in after if key.startswith("heads.") and not same(before[key], after[key])
+    }
+    assert moved == heads
+    still = [key for key in after if key.startswith("encoder.") and same(before[key], after[key])]
+    assert not still
+
+
+def test_pack_train_export_and_load(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("pretrain.export.LEVEL_SEGMENTS", 192)  # enough to try it
+    run, weights, half = tmp_path / "run", tmp_path / "weights.safetensors", tmp_path / "half.safetensors"
     where = ["--corpus", str(corpus), "--out", str(run)]
-    assert main(["train", *base, "--config", name, *where, *sets("steps=20", *SMALL)]) == 0
-    log = read_log(run)
-    assert [record["step"] for record in log] == [5, 10, 15, 20]
-    parts = CONFIGS[name]
-    for record in log:
-        assert {"loss", "clip", "frame", "pitch", "cross_view"} & record.keys() == parts
-        assert all(np.isfinite(record[part]) for part in parts)
-    if "frame" in parts:  # of the losses the one without noise: it hangs on no draw of clips or ratios
-        assert log[-1]["frame"] < log[0]["frame"]
+    assert main(["train", "--config", "cpu", "--config", "full", *where, *sets("steps=5", *SMALL)]) == 0
     assert main(["export", str(run), "--out", str(weights)]) == 0
     held = load_weights(weights)
-    encoder, info = held.encoder, held.info
     trained = load_checkpoint(run)["learner"]
-    assert all(torch.equal(value, trained[f"encoder.{key}"]) for key, value in encoder.state_dict().items())
-    assert info["steps"] == 20 and info["last"]["train"] == log[-1]
-    assert info["settings"] == yaml.safe_load((run / "config.yaml").read_text())
-    assert info["corpus"]["clips"] == 24
-    if name == "full":
-        model = hear_msss.load_model(str(weights))
-        embeddings = hear_msss.get_scene_embeddings(torch.zeros(1, 16_000), model)
-        assert torch.isfinite(embeddings).all()
-        half = tmp_path / "half.safetensors"
-        option = ["--half", "--option", "features=components"]
-        assert main(["export", str(run), "--out", str(half), *option]) == 0
-        assert half.stat().st_size < 0.55 * weights.stat().st_size
-        scenes = hear_msss.get_scene_embeddings(torch.zeros(1, 16_000), hear_msss.load_model(str(half)))
-        assert scenes.shape == (1, 512) and torch.isfinite(scenes).all()
+    for key, value in held.encoder.state_dict().items():
+        assert torch.equal(value, trained[f"encoder.{key}"])
+    assert held.info["steps"] == 5 and held.info["last"]["train"] == read_log(run)[-1]
+    assert held.info["settings"] == yaml.safe_load((run / "config.yaml").read_text())
+    assert held.info["corpus"]["clips"] == 24
+    embeddings = hear_msss.get_scene_embeddings(torch.zeros(1, 16_000), hear_msss.load_model(str(weights)))
+    assert torch.isfinite(embeddings).all()
+    option = ["--half", "--option", "features=components", "--option", "scene=mean"]
+    assert main(["export", str(run), "--out", str(half), *option]) == 0
+    assert half.stat().st_size < 0.55 * weights.stat().st_size
+    scenes = hear_msss.get_scene_embeddings(torch.zeros(1, 16_000), hear_msss.load_model(str(half)))
+    assert scenes.shape == (1, 512) and torch.isfinite(scenes).all()
 
 
 def start(arguments: list[str], processes: int = 0) -> subprocess.Popen:

@@ -1,7 +1,9 @@
 """Run by torchrun in test_distributed.py: each process takes its clips and leaves what it computed."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,9 @@ from pretrain.distributed import (
 )
 from pretrain.layers import layered, read_config, shipped_configs
 from pretrain.learner import Learner
+from pretrain.optimization import make_optimizer
+from pretrain.run_state import RunState
+from pretrain.step import take_step
 
 CLIPS = 8
 WHOLE_ENCODER = "cross_view"  # its losses take negatives of every kind from all processes
@@ -87,6 +92,29 @@ def gradients(learner: Learner, clips: Tensor, chunks: Chunks) -> dict[str, Tens
     }
 
 
+def fresh_state() -> RunState:
+    """A run with the small encoder, in float64, the same on all processes."""
+    settings = layered([read_config("cpu"), {"steps": 3, "batch_size": CLIPS, "chunk_segments": 0}])
+    state = RunState.fresh(settings, torch.device("cpu"))
+    torch.manual_seed(1)
+    state.learner.encoder = SmallEncoder()
+    state.learner.double()
+    return replace(state, optimizer=make_optimizer(state.learner, settings))
+
+
+def one_step(rank: int, processes: int) -> dict[str, Any]:
+    """Of training: what was embedded, the ratios of x-hat, and the parameters afterwards."""
+    state, seen = fresh_state(), {}
+    state.views.double().register_forward_hook(
+        lambda module, args, log_mel: seen.update(log_mel=log_mel, ratio=args[2].x_hat.ratio)
+    )
+    generator = torch.Generator().manual_seed(rank)
+    shape = (2, CLIPS // processes, state.settings.model.segment_samples)
+    anchor, positive = torch.randint(-9000, 9000, shape, generator=generator, dtype=torch.int16)
+    take_step(state, (anchor, positive), 0.01)
+    return seen | {"parameters": dict(state.learner.named_parameters())}
+
+
 def main(out: Path) -> None:
     join_processes("cpu")
     rank = process_rank()
@@ -96,6 +124,7 @@ def main(out: Path) -> None:
         copy_from_first(learner)
         clips = clips_of(rank, process_count(), learner.loss.settings.accumulate)
         found[config] = gradients(learner, clips, Chunks(4))
+    found["step"] = one_step(rank, process_count())
     norm = torch.nn.BatchNorm1d(1)
     norm.running_mean.fill_(rank)
     average_gradients(norm)
