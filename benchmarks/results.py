@@ -26,8 +26,8 @@ pictures:
 
 python -m benchmarks.results results mini
 
-Scores that the folders do not hold stay as they are, with a warning: remove them from the file if they belong
-to other weights. Without a folder, the command only writes tables and pictures again.
+Scores that the folders do not hold stay as they are. If the bundled weights are others than those of the file,
+scores of the former weights are removed. Without a folder, the command only writes tables and pictures again.
 """
 
 from __future__ import annotations
@@ -69,6 +69,14 @@ def rounded(found: dict[str, Any]) -> Row:
     return Row(**found)
 
 
+def still_true(rows: list[Row], same_weights: bool) -> list[Row]:
+    """Rows that do not depend on the bundled weights, or all if the weights are the same as before."""
+    kept = [row for row in rows if same_weights or row.model not in OWN]
+    if len(kept) < len(rows):
+        print(f"removed {len(rows) - len(kept)} scores of the former weights", file=sys.stderr)
+    return kept
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.results",
@@ -79,15 +87,13 @@ def main() -> None:
         "folders", nargs="*", type=Path, metavar="OUT", help="OUT of eval_tasks run and probe"
     )
     folders = parser.parse_args().folders
-    sha256, rows = read()
+    weights_sha256, rows = read()
     if folders:
-        new = [row for folder in folders for row in collect(folder)]
-        sha256 = fingerprint(bundled()[DEFAULT])
-        kept = [row for row in rows if row.model in OWN and row.key not in {r.key for r in new}]
-        for row in kept:
-            print(f"kept as it was: {', '.join(row.key)}", file=sys.stderr)
-        rows = merged(rows, new)
-        write(rows, sha256)
+        bundled_sha256 = fingerprint(bundled()[DEFAULT])
+        rows = merged(
+            still_true(rows, weights_sha256 == bundled_sha256), [r for f in folders for r in collect(f)]
+        )
+        write(rows, bundled_sha256)
     for path in DOCUMENTS:
         path.write_text(filled(path.read_text(encoding="utf-8"), rows), encoding="utf-8")
     draw_all(ROOT / "docs", rows)

@@ -20,7 +20,7 @@ import eval_tasks.__main__
 import hear_msss.__main__
 import pretrain.__main__
 from benchmarks import pictures, scores
-from benchmarks.results import DOCUMENTS
+from benchmarks.results import DOCUMENTS, still_true
 from hear_msss.weights import DEFAULT, bundled, fingerprint
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +64,15 @@ def test_results_are_collected_from_the_folders_of_runs(tmp_path: Path) -> None:
     scores.write(rows, "f" * 64, tmp_path / "results.json")
     assert scores.read(tmp_path / "results.json") == ("f" * 64, [other, better])
     assert "| birds | accuracy | 0.250 | **0.750 ± 0.100** |" in scores.table(rows, "heareval, fast grid")
+
+
+def test_scores_of_former_weights_are_not_kept() -> None:
+    rows = [
+        scores.Row("probe, linear", "birds", "top1_acc", model, 0.5, 0.0, 1)
+        for model in ("logmel", "msss", "msss_h", "chance")
+    ]
+    assert still_true(rows, same_weights=True) == rows
+    assert [row.model for row in still_true(rows, same_weights=False)] == ["logmel", "chance"]
 
 
 def test_low_error_rates_are_in_bold() -> None:
