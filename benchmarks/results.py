@@ -26,7 +26,7 @@ pictures:
 
 python -m benchmarks.results results mini
 
-Scores that the folders do not hold stay as they are. If the bundled weights are others than those of the file,
+Scores that the folders do not hold stay as they are. If the bundled weights differ from those of the file,
 scores of the former weights are removed. Without a folder, the command only writes tables and pictures again.
 """
 
