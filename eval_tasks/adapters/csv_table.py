@@ -22,6 +22,7 @@ import argparse
 import csv
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,56 @@ from eval_tasks.errors import UserError
 from eval_tasks.tasks.check_description import SCORES, labels_as_the_runner_reads
 from hear_msss.audio import SoundError, measure
 
+about = __doc__ or ""
 TIME_UNITS_MS = {"s": 1000.0, "ms": 1.0}
 SPLIT_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    Attributes:
+        csv: the table.
+        audio: the folder that the table's files are in.
+        name, version, mode: of the task folder.
+        type: scene or event.
+        multilabel: scenes with any number of labels.
+        time_unit: of start and end: s or ms.
+        clip_seconds: cut or pad every clip to this; None keeps their lengths.
+        metric: names of the scores, the main one first; None for the usual ones.
+        group_column: clips that share its value stay in one split.
+        split_column: names the split of each clip.
+        folds: how many to make.
+        ratios: of train, valid and test, where neither of the two above is given.
+    """
+
+    csv: Path
+    audio: Path
+    name: str
+    type: str
+    version: str = "v1"
+    mode: str = "full"
+    multilabel: bool = False
+    time_unit: str = "s"
+    clip_seconds: float | None = None
+    metric: Sequence[str] | None = None
+    group_column: str | None = None
+    split_column: str | None = None
+    folds: int | None = None
+    ratios: Sequence[float] = (80, 10, 10)
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            UserError: a value that is none of those expected.
+        """
+        for field in ("csv", "audio"):
+            object.__setattr__(self, field, Path(getattr(self, field)))
+        for field, known in (("type", ("scene", "event")), ("time_unit", tuple(TIME_UNITS_MS))):
+            if getattr(self, field) not in known:
+                raise UserError(f"{field} {getattr(self, field)!r}: expected one of {', '.join(known)}")
+        if unknown := set(self.metric or ()) - set(SCORES):
+            raise UserError(f"metric {sorted(unknown)}: expected some of {', '.join(SCORES)}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,36 +112,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def plan(folders: Sequence[Path], args: argparse.Namespace) -> Plan:
-    rows = read_rows(args)
+def plan(folders: Sequence[Path], options: Options) -> Plan:
+    """
+    Args:
+        folders: not used: the table says where the recordings are.
+        options: the table and what is to be made of it.
+
+    Raises:
+        UserError: a table that does not fit its options, with every bad line.
+    """
+    rows = read_rows(options)
     labels: dict[str, list[Any]] = defaultdict(list)
     columns: dict[str, tuple[str, str]] = {}
     for line, row in rows:
         file = row["file"]
-        chosen = row.get(args.split_column, ""), row.get(args.group_column, "")
+        chosen = row.get(options.split_column or "", ""), row.get(options.group_column or "", "")
         if columns.setdefault(file, chosen) != chosen:
             raise UserError(
-                f"{args.csv}, line {line}: {file} has {chosen} here and {columns[file]} above, in split and "
-                "group column: a clip belongs to one of each"
+                f"{options.csv}, line {line}: {file} has {chosen} here and {columns[file]} above, in "
+                "split and group column: a clip belongs to one of each"
             )
         entries = labels[file]
-        if args.type == "event" and row["label"]:
-            scale = TIME_UNITS_MS[args.time_unit]
+        if options.type == "event" and row["label"]:
+            scale = TIME_UNITS_MS[options.time_unit]
             start, end = (float(row[key]) * scale for key in ("start", "end"))
             entries.append({"label": row["label"], "start": start, "end": end})
         elif row["label"] and row["label"] not in entries:
             entries.append(row["label"])
-    check_labels(args, labels)
-    split_mode, assignment = assign_splits(args, labels, columns)
+    check_labels(options, labels)
+    split_mode, assignment = assign_splits(options, labels, columns)
     metadata = {
-        "task_name": args.name,
-        "version": args.version,
-        "mode": args.mode,
-        "embedding_type": args.type,
-        "prediction_type": "multilabel" if args.multilabel or args.type == "event" else "multiclass",
+        "task_name": options.name,
+        "version": options.version,
+        "mode": options.mode,
+        "embedding_type": options.type,
+        "prediction_type": "multilabel" if options.multilabel or options.type == "event" else "multiclass",
         "split_mode": split_mode,
-        "sample_duration": args.clip_seconds or common_length_s([args.audio / file for file in labels]),
-        "evaluation": args.metric or default_scores(args),
+        "sample_duration": options.clip_seconds or common_length_s([options.audio / file for file in labels]),
+        "evaluation": options.metric or default_scores(options),
     }
     names: dict[str, str] = {}
     splits: dict[str, list[Clip]] = {split: [] for split in sorted(set(assignment.values()))}
@@ -102,67 +159,69 @@ def plan(folders: Sequence[Path], args: argparse.Namespace) -> Plan:
         name = Path(file).with_suffix(".wav").as_posix().replace("/", "_")
         if names.setdefault(name, file) != file:
             raise UserError(f"{file} and {names[name]} would both be called {name}: rename one")
-        if args.type == "event" and args.clip_seconds:
-            entries = cut_events(entries, args.clip_seconds)
-        splits[assignment[file]].append(Clip(name, args.audio / file, entries))
+        if options.type == "event" and options.clip_seconds:
+            entries = cut_events(entries, options.clip_seconds)
+        splits[assignment[file]].append(Clip(name, options.audio / file, entries))
     empty = [split for split, clips in splits.items() if not clips]
     if empty:
-        raise UserError(f"{args.csv}: no clips for {', '.join(empty)}: give more clips or other ratios")
+        raise UserError(f"{options.csv}: no clips for {', '.join(empty)}: give more clips or other ratios")
     return make_plan(metadata, splits)
 
 
-def read_rows(args: argparse.Namespace) -> list[tuple[int, dict[str, str]]]:
+def read_rows(options: Options) -> list[tuple[int, dict[str, str]]]:
     """Line numbers and rows.
 
     Raises:
         UserError: with every bad line: a column, a file or a time that is missing or wrong.
     """
-    wanted = ["file", "label", *(["start", "end"] if args.type == "event" else [])]
-    wanted += [name for name in (args.split_column, args.group_column) if name]
+    wanted = ["file", "label", *(["start", "end"] if options.type == "event" else [])]
+    wanted += [name for name in (options.split_column, options.group_column) if name]
     try:
-        with args.csv.open(newline="", encoding="utf-8-sig") as stream:
+        with options.csv.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             columns = reader.fieldnames or []
             rows = [(reader.line_num, row) for row in reader]
     except OSError as error:
-        raise UserError(f"{args.csv}: {error.strerror}") from None
+        raise UserError(f"{options.csv}: {error.strerror}") from None
     absent = [name for name in wanted if name not in columns]
     if absent or not rows:
-        raise UserError(f"{args.csv}: columns {list(columns)}, {len(rows)} rows: expected {wanted} and rows")
+        raise UserError(
+            f"{options.csv}: columns {list(columns)}, {len(rows)} rows: expected {wanted} and rows"
+        )
     problems = []
     for line, row in rows:
-        problem = wrong_row(row, wanted, args)
+        problem = wrong_row(row, wanted, options)
         if problem:
             problems.append(f"line {line}: {problem}")
     if problems:
         listed = "\n  ".join(problems)
-        raise UserError(f"{args.csv}: {len(problems)} bad lines:\n  {listed}")
+        raise UserError(f"{options.csv}: {len(problems)} bad lines:\n  {listed}")
     return rows
 
 
-def wrong_row(row: dict[str, str], wanted: list[str], args: argparse.Namespace) -> str | None:
-    may_be_empty = ("label", "start", "end") if args.type == "event" or args.multilabel else ()
+def wrong_row(row: dict[str, str], wanted: list[str], options: Options) -> str | None:
+    may_be_empty = ("label", "start", "end") if options.type == "event" or options.multilabel else ()
     for name in wanted:
         if row[name] is None or (not row[name] and name not in may_be_empty):
             return f"no {name}"
-    if not (args.audio / row["file"]).is_file():
-        return f"no file {args.audio / row['file']}"
-    if args.type == "event" and row["label"]:
+    if not (options.audio / row["file"]).is_file():
+        return f"no file {options.audio / row['file']}"
+    if options.type == "event" and row["label"]:
         try:
             start, end = float(row["start"]), float(row["end"])
         except ValueError:
-            return f"start {row['start']!r}, end {row['end']!r}: expected numbers ({args.time_unit})"
+            return f"start {row['start']!r}, end {row['end']!r}: expected numbers ({options.time_unit})"
         if not 0 <= start <= end:
             return f"start {start:g}, end {end:g}: expected 0 <= start <= end"
     return None
 
 
-def check_labels(args: argparse.Namespace, labels: dict[str, list[Any]]) -> None:
+def check_labels(options: Options, labels: dict[str, list[Any]]) -> None:
     """
     Raises:
         UserError: several labels for a clip that may have one, or a label that the runner misreads.
     """
-    if args.type == "scene" and not args.multilabel:
+    if options.type == "scene" and not options.multilabel:
         several = [file for file, entries in labels.items() if len(entries) != 1]
         if several:
             raise UserError(
@@ -173,24 +232,24 @@ def check_labels(args: argparse.Namespace, labels: dict[str, list[Any]]) -> None
         {entry["label"] if isinstance(entry, dict) else entry for e in labels.values() for entry in e}
     )
     if not used:
-        raise UserError(f"{args.csv}: no labels at all")
+        raise UserError(f"{options.csv}: no labels at all")
     for label, seen in zip(used, labels_as_the_runner_reads(used), strict=True):
         if label != seen:
-            raise UserError(f"{args.csv}: the runner would read label {label!r} as {seen!r}: rename it")
+            raise UserError(f"{options.csv}: the runner would read label {label!r} as {seen!r}: rename it")
 
 
 def assign_splits(
-    args: argparse.Namespace, labels: dict[str, list[Any]], columns: dict[str, tuple[str, str]]
+    options: Options, labels: dict[str, list[Any]], columns: dict[str, tuple[str, str]]
 ) -> tuple[str, dict[str, str]]:
     """The split mode, and file -> split."""
-    if args.split_column:
+    if options.split_column:
         given = {file: column[0] for file, column in columns.items()}
         values = set(given.values())
         if values <= set(SPLIT_NAMES):
             return "trainvaltest", {file: SPLIT_NAMES[value] for file, value in given.items()}
         if len(values) < 3:
             raise UserError(
-                f"{args.split_column} has {sorted(values)}: expected train, valid, test, or folds"
+                f"{options.split_column} has {sorted(values)}: expected train, valid, test, or folds"
             )
         folds = {
             value: f"fold{number:02d}"
@@ -198,15 +257,17 @@ def assign_splits(
         }
         return "presplit_kfold", {file: folds[value] for file, value in given.items()}
     keys = {file: column[1] or file for file, column in columns.items()}
-    if args.folds:
-        if not 3 <= args.folds <= len(set(keys.values())):
-            raise UserError(f"--folds {args.folds}: expected 3 to {len(set(keys.values()))}, one group each")
+    if options.folds:
+        if not 3 <= options.folds <= len(set(keys.values())):
+            raise UserError(
+                f"--folds {options.folds}: expected 3 to {len(set(keys.values()))}, one group each"
+            )
         by_key: dict[str, set[str]] = defaultdict(set)
         for file, entries in labels.items():
             by_key[keys[file]] |= {e["label"] if isinstance(e, dict) else e for e in entries}
-        assignment = split_into_folds(by_key, args.folds, all_labels=args.type == "scene")
+        assignment = split_into_folds(by_key, options.folds, all_labels=options.type == "scene")
         return "new_split_kfold", {file: assignment[key] for file, key in keys.items()}
-    train, valid, test = args.ratios
+    train, valid, test = options.ratios
     if min(train, valid, test) <= 0:
         raise UserError(f"--ratios {train:g} {valid:g} {test:g}: expected three numbers above 0")
     whole = train + valid + test
@@ -214,10 +275,10 @@ def assign_splits(
     return "trainvaltest", {file: assignment[key] for file, key in keys.items()}
 
 
-def default_scores(args: argparse.Namespace) -> list[str]:
-    if args.type == "event":
+def default_scores(options: Options) -> list[str]:
+    if options.type == "event":
         return ["event_onset_200ms_fms", "segment_1s_er"]
-    return ["mAP"] if args.multilabel else ["top1_acc"]
+    return ["mAP"] if options.multilabel else ["top1_acc"]
 
 
 def common_length_s(paths: Sequence[Path]) -> float | None:

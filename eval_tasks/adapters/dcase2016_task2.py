@@ -3,7 +3,7 @@
 --raw: dcase2016_task2_train_dev.zip and dcase2016_task2_test_public.zip, or their folders, each with
 annotation/*.txt (start, end in seconds, label; separated by tabs) and sound/*.wav. HEAR leaves the
 single training events out, puts the development and the public test scenes together and splits them
-anew, 60 % for training and 20 % each for validation and test.
+anew, 60 % for training and 20 % each for validation and test (in --mode small 80, 10 and 10 %).
 
   python -m eval_tasks prepare dcase2016_task2 --out tasks/ \\
       --raw dcase2016_task2_train_dev.zip dcase2016_task2_test_public.zip
@@ -11,59 +11,25 @@ anew, 60 % for training and 20 % each for validation and test.
 
 from __future__ import annotations
 
-import argparse
 import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval_tasks.adapters.hear_rules import SPLITS, split_by_percent
-from eval_tasks.adapters.plan import Clip, Plan, cut_events, make_plan
+from eval_tasks.adapters.hear_data_set import SMALL, HearDataSet, Mode, Recording, find_files
 from eval_tasks.errors import UserError
 
 CLIP_S = 120.0
-VALID_PERCENT = TEST_PERCENT = 20
-SCENES = 72  # development 18, public test 54
-MODES = ("full", "small")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--mode",
-        choices=MODES,
-        default="full",
-        help="small: as many scenes as there are, for cut-down archives (default: %(default)s)",
-    )
-
-
-def plan(folders: Sequence[Path], args: argparse.Namespace) -> Plan:
-    metadata = {
-        "task_name": "dcase2016_task2",
-        "version": "hear2021",
-        "mode": args.mode,
-        "embedding_type": "event",
-        "prediction_type": "multilabel",
-        "split_mode": "trainvaltest",
-        "sample_duration": CLIP_S,
-        "evaluation": ["event_onset_200ms_fms", "segment_1s_er"],
-    }
-    annotations: dict[str, Path] = {}
-    # Not what begins with a dot: archives packed on a Mac hold such doubles.
-    for file in sorted(path for folder in folders for path in folder.rglob("annotation/[!.]*.txt")):
-        if annotations.setdefault(file.stem, file) != file:
-            raise UserError(f"{file} and {annotations[file.stem]}: two scenes of one name")
-    if not annotations or (args.mode == "full" and len(annotations) != SCENES):
-        raise UserError(
-            f"{', '.join(map(str, folders))}: found {len(annotations)} scenes (annotation/*.txt), expected "
-            f"{SCENES}: give both archives, or --mode small for cut-down ones"
-        )
-    splits: dict[str, list[Clip]] = {split: [] for split in SPLITS}
-    for stem, split in split_by_percent(set(annotations), VALID_PERCENT, TEST_PERCENT).items():
-        source = annotations[stem].parent.parent / "sound" / f"{stem}.wav"
+def find(folders: Sequence[Path], small: bool) -> list[Recording]:
+    recordings = []
+    for file in find_files(folders, "annotation/*.txt"):
+        source = file.parent.parent / "sound" / f"{file.stem}.wav"
         if not source.is_file():
-            raise UserError(f"{source} is missing, {annotations[stem]} names it: fetch the archive again")
-        splits[split].append(Clip(f"{stem}.wav", source, cut_events(read_events(annotations[stem]), CLIP_S)))
-    return make_plan(metadata, splits)
+            raise UserError(f"{source} is missing, {file} names it: fetch the archive again")
+        recordings.append(Recording(file.stem, source, read_events(file)))
+    return recordings
 
 
 def read_events(file: Path) -> list[dict[str, Any]]:
@@ -85,3 +51,17 @@ def read_events(file: Path) -> list[dict[str, Any]]:
                 ) from None
             events.append({"label": label, "start": start_ms, "end": end_ms})
     return events
+
+
+DATA_SET = HearDataSet(
+    name="dcase2016_task2",
+    about=__doc__ or "",
+    task_name="dcase2016_task2",
+    version="hear2021",
+    split_mode="trainvaltest",
+    modes={"full": Mode(CLIP_S, valid_percent=20, test_percent=20), SMALL: Mode(CLIP_S)},
+    find=find,
+    recordings=72,  # scenes: development 18, public test 54
+    scores=("event_onset_200ms_fms", "segment_1s_er"),
+    is_event=True,
+)

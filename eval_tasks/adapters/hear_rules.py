@@ -57,6 +57,27 @@ def split_by_percent(keys: Set[str], valid_percent: float, test_percent: float) 
     return dict(zip(shuffled, names, strict=True))
 
 
+def complete_splits(
+    keys: Mapping[str, Set[str]], valid_percent: float, test_percent: float
+) -> dict[str, str]:
+    """Training key -> its split: what of valid and test the data set does not bring is cut from training.
+
+    Args:
+        keys: split -> keys of its clips.
+        valid_percent: of the whole, where the data set brings neither; else of what it leaves, in proportion.
+        test_percent: the same.
+    """
+    if keys.get("test"):
+        valid_percent, test_percent = valid_percent / ((100 - test_percent) / 100), 0
+    if keys.get("valid"):
+        valid_percent, test_percent = 0, test_percent / ((100 - valid_percent) / 100)
+    return split_by_percent(keys.get("train", set()), valid_percent, test_percent)
+
+
+def fold_names(folds: int) -> list[str]:
+    return [f"fold{number:02d}" for number in range(folds)]
+
+
 def split_into_folds(
     labels_by_key: Mapping[str, Set[str]], folds: int, all_labels: bool = True
 ) -> dict[str, str]:

@@ -1,7 +1,9 @@
-"""Make a task folder from raw data, the same one that hear-preprocess makes, or from a CSV file.
+"""Make task folders from raw data, the same ones that hear-preprocess makes, or from a CSV file.
 
-  python -m eval_tasks prepare ADAPTER --help    explains an adapter: speech_commands, nsynth,
-                                                 dcase2016_task2, or csv for recordings of your own
+  python -m eval_tasks prepare ADAPTER --help    explains an adapter: esc50, fsd50k, nsynth, ...,
+                                                 or csv for recordings of your own
+  python -m eval_tasks prepare --all FOLDER      every task of the benchmark whose raw data is in FOLDER
+  python -m eval_tasks list                      where the raw data is published
 
 Clips become mono 16-bit WAV, cut or padded at the end to the task's length, at the raw data's own sample
 rate or at those of --sample-rate. Splits and subsets follow HEAR's rules and are the same every time.
@@ -12,175 +14,45 @@ The task folder appears in --out when the last clip is in it. A run that was sto
 from __future__ import annotations
 
 import argparse
-import hashlib
-import os
-import shutil
-import sys
-from collections.abc import Sequence
+import dataclasses
 from pathlib import Path
 
-import joblib
-import soundfile
-import soxr
-from tqdm import tqdm
-
-from eval_tasks.adapters import csv_table, dcase2016_task2, nsynth, speech_commands
-from eval_tasks.adapters.plan import Clip, Plan
+from eval_tasks.adapters.make import ADAPTERS, prepared
+from eval_tasks.adapters.prepare_all import prepare_all
 from eval_tasks.errors import UserError
-from eval_tasks.files import beside, remove_leftovers, require_space, write_text
-from eval_tasks.tasks.archives import as_folders
-from eval_tasks.tasks.audio import fix_length, write_audio
-from eval_tasks.tasks.resample import resample_task
-from eval_tasks.tasks.task_folder import METADATA_FILE, UNFINISHED, TaskFolder, write_description
-from hear_msss.audio import SoundError, open_sound
-
-ADAPTERS = {
-    "speech_commands": speech_commands,
-    "nsynth": nsynth,
-    "dcase2016_task2": dcase2016_task2,
-    "csv": csv_table,
-}
 
 
-def is_done(target: Path, sample_rate: int) -> bool:
-    """True for a clip that an earlier run finished."""
-    try:
-        return bool(soundfile.info(os.fsencode(target)).samplerate == sample_rate)
-    except soundfile.LibsndfileError:
-        return False
-
-
-def make_clip(clip: Clip, targets: dict[int, Path], clip_s: float | None) -> tuple[str | None, list[str]]:
-    """Write one clip at all rates (sample rate in Hz -> file).
-
-    Returns:
-        What is wrong with its source, if anything; and warnings about what it lacks.
-    """
-    if all(is_done(target, rate) for rate, target in targets.items()):
-        return None, []
-    try:
-        with open_sound(clip.source) as sound:
-            audio = sound.read(start=clip.start, samples=None if clip.frames < 0 else clip.frames)
-            rate = sound.sample_rate
-    except SoundError as error:
-        return str(error), []
-    if not len(audio):
-        return f"{clip.source}: ends before sample {clip.start}, where clip {clip.name} begins", []
-    if clip_s is not None:
-        audio = fix_length(audio, round(clip_s * rate))
-    for wanted, target in targets.items():
-        converted = audio if wanted == rate else soxr.resample(audio, rate, wanted, quality="HQ")
-        with beside(target) as temporary:
-            write_audio(temporary, converted, wanted, "WAV", "PCM_16")
-    return None, [f"{clip.source}: {warning}" for warning in sound.warnings]
-
-
-def own_rates(clips: Sequence[Clip]) -> set[int]:
-    """Sample rates in Hz of the raw files.
-
-    Raises:
-        UserError: files that cannot be read, each of them named.
-    """
-    rates, problems = set(), []
-    for source in sorted({clip.source for clip in clips}):
-        try:
-            with open_sound(source) as sound:
-                rates.add(sound.sample_rate)
-        except SoundError as error:
-            problems.append(str(error))
-    if problems:
-        listed = "\n  ".join(problems)
-        raise UserError(f"{len(problems)} files cannot be read:\n  {listed}")
-    return rates
-
-
-def fingerprint(plan: Plan, rates: Sequence[int]) -> str:
-    """Changes with the plan, the sample rates, and the raw files' sizes and times."""
-    lines = [repr(sorted(plan.metadata.items(), key=str)), repr(sorted(rates))]
-    for split, clips in plan.splits.items():
-        for clip in clips:
-            stat = clip.source.stat()
-            # Not the path: an archive may be unpacked to another place.
-            lines.append(f"{split} {clip.name} {clip.start} {clip.frames} {stat.st_size} {stat.st_mtime_ns}")
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def build(plan: Plan, out: Path, rates: Sequence[int], jobs: int, progress: bool) -> TaskFolder:
-    """Make the task folder ``out / plan.folder_name``.
-
-    Args:
-        plan: what to make.
-        out: folder of task folders.
-        rates: sample rates in Hz; none stands for the raw data's own.
-        jobs: processes.
-        progress: show a bar.
-
-    Raises:
-        UserError: raw files that cannot be read, of several rates where none is asked for, or too little
-            disk space.
-    """
-    clips = [clip for split in plan.splits.values() for clip in split]
-    own = own_rates(clips)
-    if not rates and len(own) > 1:
-        raise UserError(f"the raw files have sample rates of {sorted(own)} Hz: give --sample-rate")
-    rates = rates or sorted(own)
-    partial = out / f"{plan.folder_name}{UNFINISHED}"
-    mark = partial / "fingerprint"
-    wanted = fingerprint(plan, rates)
-    if partial.exists() and (not mark.exists() or mark.read_text() != wanted):
-        # Other raw data or other rates: what is there may not be what is wanted.
-        for folder in partial.iterdir():
-            if folder.name.isdecimal():
-                shutil.rmtree(folder)
-    write_text(mark, wanted)
-    clip_s = plan.metadata["sample_duration"]
-    raw_bytes = sum(clip.source.stat().st_size for clip in clips) if clip_s is None else 0
-    needed = sum(2 * rate * (clip_s or 0) * len(clips) for rate in rates) + raw_bytes * len(rates)
-    require_space(out, needed, f"making {plan.folder_name}")
-
-    jobs_to_do = []
-    for split, split_clips in plan.splits.items():
-        for rate in rates:
-            (partial / str(rate) / split).mkdir(parents=True, exist_ok=True)
-        for clip in split_clips:
-            jobs_to_do.append((clip, {rate: partial / str(rate) / split / clip.name for rate in rates}))
-    make = joblib.delayed(make_clip)
-    results = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        make(clip, targets, clip_s) for clip, targets in jobs_to_do
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=Path("tasks"), metavar="DIR", help="folder of task folders"
     )
-    bar = tqdm(results, plan.folder_name, len(jobs_to_do), disable=not progress)
-    outcomes = list(bar)
-    for warning in sorted({warning for _, warnings in outcomes for warning in warnings}):
-        print(f"WARNING {warning}", file=sys.stderr)
-    problems = sorted(problem for problem, _ in outcomes if problem)
-    if problems:
-        listed = "\n  ".join(problems)
-        raise UserError(f"{len(problems)} clips could not be made:\n  {listed}")
-    remove_leftovers(partial)
-    descriptions = {split: {clip.name: clip.labels for clip in c} for split, c in plan.splits.items()}
-    write_description(partial, plan.metadata, descriptions, plan.vocabulary)
-    mark.unlink()
-    partial.replace(out / plan.folder_name)
-    return TaskFolder.open(out / plan.folder_name)
-
-
-def is_made_from(task: TaskFolder, plan: Plan) -> bool:
-    """True for a folder that holds the plan's clips and labels."""
-    return task.vocabulary == plan.vocabulary and all(
-        {name: list(map(str, entries)) for name, entries in task.split(split).items()}
-        == {clip.name: list(map(str, clip.labels)) for clip in clips}
-        for split, clips in plan.splits.items()
+    parser.add_argument(
+        "--sample-rate",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="HZ",
+        help="rates to make (default: the raw data's own)",
     )
+    parser.add_argument(
+        "--jobs", type=int, default=-1, metavar="N", help="processes (default: one for each core)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    adapters = parser.add_subparsers(dest="adapter", metavar="ADAPTER", required=True)
-    for name, module in ADAPTERS.items():
-        adapter = adapters.add_parser(
-            name, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--all", type=Path, metavar="FOLDER", help="where the raw data's archives are")
+    parser.add_argument(
+        "--small", action="store_true", help="with --all: take hear-preprocess's cut-down archives"
+    )
+    add_common_arguments(parser)
+    adapters = parser.add_subparsers(dest="adapter", metavar="ADAPTER")
+    for name, adapter in ADAPTERS.items():
+        of_its_own = adapters.add_parser(
+            name, description=adapter.about, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        if module is not csv_table:
-            adapter.add_argument(
+        if name != "csv":
+            of_its_own.add_argument(
                 "--raw",
                 type=Path,
                 nargs="+",
@@ -188,42 +60,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 metavar="PATH",
                 help="archives as published, or folders that hold what is in them",
             )
-        module.add_arguments(adapter)
-        adapter.add_argument(
-            "--out", type=Path, default=Path("tasks"), metavar="DIR", help="folder of task folders"
-        )
-        adapter.add_argument(
-            "--sample-rate",
-            type=int,
-            nargs="+",
-            default=[],
-            metavar="HZ",
-            help="rates to make (default: the raw data's own)",
-        )
-        adapter.add_argument(
-            "--jobs", type=int, default=-1, metavar="N", help="processes (default: one for each core)"
-        )
-        adapter.add_argument("--quiet", action="store_true", help="no progress bar")
+        adapter.add_arguments(of_its_own)
+        add_common_arguments(of_its_own)
 
 
 def run(args: argparse.Namespace) -> int:
-    if any(rate <= 0 for rate in args.sample_rate):
-        raise UserError(f"--sample-rate {args.sample_rate}: expected numbers of Hz above 0")
-    adapter = ADAPTERS[args.adapter]
-    # Unpacked archives are kept until the task is done, so that a second run finds them.
-    unpacked = args.out / f".raw-{args.adapter}"
-    plan = adapter.plan(as_folders(getattr(args, "raw", []), unpacked), args)
-    path = args.out / plan.folder_name
-    if (path / METADATA_FILE).is_file():
-        task = TaskFolder.open(path)
-        if not is_made_from(task, plan):
-            raise UserError(f"{path} is there with other clips or labels: delete it, or choose another --out")
-        print(f"{path}: already there")
-        for rate in args.sample_rate:
-            resample_task(task, rate, jobs=args.jobs, progress=not args.quiet)
-    else:
-        task = build(plan, args.out, args.sample_rate, args.jobs, not args.quiet)
-    shutil.rmtree(unpacked, ignore_errors=True)
-    counts = ", ".join(f"{split} {len(clips)}" for split, clips in plan.splits.items())
-    print(f"{path}: {counts}; {len(plan.vocabulary)} labels; {task.sample_rates} Hz")
+    if (args.all is None) == (args.adapter is None):
+        raise UserError(f"give --all FOLDER or one adapter of {', '.join(ADAPTERS)}")
+    if args.all:
+        return run_all(args)
+    fields = [field.name for field in dataclasses.fields(ADAPTERS[args.adapter].Options)]
+    options = {name: getattr(args, name) for name in fields}
+    task, made = prepared(
+        args.adapter,
+        getattr(args, "raw", []),
+        args.out,
+        args.sample_rate,
+        args.jobs,
+        not args.quiet,
+        options,
+    )
+    if not made:
+        print(f"{task.path}: already there")
+    counts = ", ".join(f"{split} {len(task.split(split))}" for split in task.splits)
+    print(f"{task.path}: {counts}; {len(task.vocabulary)} labels; {task.sample_rates} Hz")
     return 0
+
+
+def run_all(args: argparse.Namespace) -> int:
+    """The exit status is 1 if a task failed; raw data that is not there is named, and no failure."""
+    states = []
+    for outcome in prepare_all(args.all, args.out, args.sample_rate, args.small, args.jobs):
+        print(f"{outcome.name}: {outcome.state}: {outcome.detail}", flush=True)
+        states.append(outcome.state)
+    there, failed, missing = (
+        sum(state in which for state in states)
+        for which in (("made", "already there"), ("failed",), ("missing",))
+    )
+    print(f"{there} tasks are in {args.out}, {failed} failed, {missing} without their raw data")
+    return 1 if failed else 0

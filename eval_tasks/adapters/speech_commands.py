@@ -12,69 +12,36 @@ the test archive holds the official test set.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval_tasks.adapters.hear_rules import clips_within, subsample
-from eval_tasks.adapters.plan import Clip, Plan, make_plan
+from eval_tasks.adapters.hear_data_set import SMALL, HearDataSet, Mode, Recording, listed
+from eval_tasks.adapters.hear_rules import clips_within
 from eval_tasks.errors import UserError
 from hear_msss.audio import SoundError, measure
 
 WORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
 BACKGROUND, SILENCE, UNKNOWN = "_background_noise_", "_silence_", "_unknown_"
 CLIP_S = 1.0
-# small: whatever is there of the lists' files, for cut-down archives.
-MODES = ("5h", "full", "small")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mode", choices=MODES, default="5h", help="how much of it (default: %(default)s)")
-
-
-def plan(folders: Sequence[Path], args: argparse.Namespace) -> Plan:
+def find(folders: Sequence[Path], small: bool) -> list[Recording]:
     train_root, test_root = find_roots(folders)
-    metadata = {
-        "task_name": "speech_commands",
-        "version": "v0.0.2",
-        "mode": args.mode,
-        "embedding_type": "scene",
-        "prediction_type": "multiclass",
-        "split_mode": "trainvaltest",
-        "sample_duration": CLIP_S,
-        "evaluation": ["top1_acc"],
-    }
-    listed = {
-        split: (train_root / file).read_text().split()
-        for split, file in (("valid", "validation_list.txt"), ("test", "testing_list.txt"))
-    }
-    valid = [train_root / name for name in listed["valid"]]
-    missing = [path for path in valid if not path.is_file()]
-    if missing and args.mode != "small":
-        raise UserError(
-            f"{len(missing)} files of validation_list.txt are missing from the training archive, the first "
-            f"{missing[0].relative_to(train_root)}: fetch the archive again, or give --mode small for a "
-            "cut-down one"
-        )
-    held_out = set(listed["valid"]) | set(listed["test"])
+    valid, test = (
+        (train_root / file).read_text().split() for file in ("validation_list.txt", "testing_list.txt")
+    )
+    held_out = {*valid, *test}
     train = [
         path
         for path in train_root.glob("[!_]*/*.wav")
         if path.relative_to(train_root).as_posix() not in held_out
     ]
-    splits = {
-        "train": [word_clip(path) for path in train],
-        "valid": [word_clip(path) for path in valid if path.is_file()],
-        "test": [word_clip(path) for path in test_root.glob("*/*.wav")],
-    }
+    recordings = [word(path, "train") for path in train]
+    recordings += [word(train_root / name, "valid") for name in valid]
+    recordings += [word(path, "test") for path in test_root.glob("*/*.wav")]
     for path in sorted((train_root / BACKGROUND).glob("*.wav")):
-        split = "valid" if path.name.startswith("running_tap") else "train"
-        splits[split] += silence_clips(path)
-    limits = {**clips_within(5, CLIP_S), "test": None} if args.mode == "5h" else dict.fromkeys(splits)
-    for split, clips in splits.items():
-        by_stem = {Path(clip.name).stem: clip for clip in clips}
-        splits[split] = [by_stem[stem] for stem in subsample(list(by_stem), split, limits[split])]
-    return make_plan(metadata, splits)
+        recordings += silence(path, "valid" if path.name.startswith("running_tap") else "train")
+    return recordings
 
 
 def find_roots(folders: Sequence[Path]) -> tuple[Path, Path]:
@@ -92,27 +59,47 @@ def find_roots(folders: Sequence[Path]) -> tuple[Path, Path]:
     ]
     if len(train) != 1 or len(test) != 1:
         raise UserError(
-            f"{', '.join(map(str, folders))}: expected one folder with validation_list.txt (found "
-            f"{len(train)}) and one of the test set, with {UNKNOWN} (found {len(test)}): give the training "
-            "and the test archive"
+            f"{listed(folders)}: expected one folder with validation_list.txt (found {len(train)}) and one "
+            f"of the test set, with {UNKNOWN} (found {len(test)}): give the training and the test archive"
         )
     return train[0], test[0]
 
 
-def word_clip(path: Path) -> Clip:
+def word(path: Path, split: str) -> Recording:
     folder = path.parent.name
     label = folder if folder in (*WORDS, SILENCE) else UNKNOWN
-    return Clip(f"{folder}_{path.name}", path, [label])
+    return Recording(f"{folder}_{path.stem}", path, [label], split)
 
 
-def silence_clips(path: Path) -> list[Clip]:
-    """One second of background noise every half second, the last ending before the file does."""
+def silence(path: Path, split: str) -> list[Recording]:
+    """One second of background noise every half second, the last ending before the file does.
+
+    Raises:
+        UserError: a file that cannot be read.
+    """
     try:
         noise = measure(path)
     except SoundError as error:
-        raise UserError(str(error)) from None
+        raise UserError(f"{error}: fetch the archive again") from None
     second = noise.sample_rate
     return [
-        Clip(f"{SILENCE}_{path.stem}-{start}.wav", path, [SILENCE], start, second)
+        Recording(f"{SILENCE}_{path.stem}-{start}", path, [SILENCE], split, "", start, second)
         for start in range(0, noise.samples - second, second // 2)
     ]
+
+
+DATA_SET = HearDataSet(
+    name="speech_commands",
+    about=__doc__ or "",
+    task_name="speech_commands",
+    version="v0.0.2",
+    split_mode="trainvaltest",
+    modes={
+        # All of the test set.
+        "5h": Mode(CLIP_S, {**clips_within(5, CLIP_S), "test": None}),
+        "full": Mode(CLIP_S),
+        SMALL: Mode(CLIP_S),
+    },
+    find=find,
+    scores=("top1_acc",),
+)

@@ -1,7 +1,9 @@
-"""The 19 tasks of the HEAR benchmark, and which of them are here.
+"""The 19 tasks of the HEAR benchmark, how each can be had, and which of them are here.
 
 Names as the other verbs take them, how each is split, its clips, its main score, and the sample rates
-found in --tasks. Task folders there that are not the benchmark's are listed below the table.
+found in --tasks. Task folders there that are not the benchmark's are listed below the table. Each task can
+be had as an archive at 48 kHz (`download`), or be made of its raw data at any rate (`prepare`): the second
+table says by which adapter, how large the raw data is, under which licence, and where it is published.
 
   python -m eval_tasks list --tasks tasks/
 """
@@ -16,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from eval_tasks.adapters.raw_data import raw_data, raw_data_of
 from eval_tasks.errors import UserError
 from eval_tasks.tasks.registry import hear_tasks, published
 from eval_tasks.tasks.task_folder import METADATA_FILE, TaskFolder, task_paths
@@ -43,6 +46,20 @@ def other_folders(tasks_dir: Path) -> list[Path]:
         return []
 
 
+def raw_data_table() -> Table:
+    """Where the tasks' raw data is published."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("raw data", "adapters of prepare"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("GB", justify="right")
+    for heading in ("licence", "published at"):
+        table.add_column(heading, no_wrap=True)
+    for raw in raw_data():
+        size = "?" if raw.size_gb is None else f"{raw.size_gb:g}"
+        table.add_row(raw.title, ", ".join(raw.adapters), size, raw.licence, raw.url)
+    return table
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tasks", type=Path, default=Path("tasks"), metavar="DIR", help="folder of task folders"
@@ -55,7 +72,11 @@ def run(args: argparse.Namespace) -> int:
     others = {folder.name: rates_here(folder) for folder in other_folders(args.tasks)}
     if args.json:
         tasks = [
-            {**asdict(task), "sample_rates": {folder: present[folder] for folder in task.folders}}
+            {
+                **asdict(task),
+                "sample_rates": {folder: present[folder] for folder in task.folders},
+                "raw_data": asdict(raw) if (raw := raw_data_of(task.folders[0])) else None,
+            }
             for task in hear_tasks()
         ]
         print(json.dumps({"tasks": tasks, "others": others}))
@@ -83,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
     # The width of the longest row, so that a pipe or a narrow terminal cuts nothing.
     console = Console(width=180)
     console.print(table)
+    console.print()
+    console.print(raw_data_table())
     here = sum(rates is not None for rates in present.values())
     console.print(f"\n{here} of {len(present)} folders of {len(hear_tasks())} tasks are in {args.tasks}")
     for name, rates in others.items():

@@ -1,4 +1,3 @@
-import argparse
 import hashlib
 import json
 import os
@@ -18,8 +17,9 @@ import pytest
 import soundfile
 
 from eval_tasks.__main__ import main
-from eval_tasks.adapters import dcase2016_task2, hear_rules, speech_commands
-from eval_tasks.adapters.prepare import build, fingerprint
+from eval_tasks.adapters import dcase2016_task2, hear_rules, nsynth, speech_commands
+from eval_tasks.adapters.build import build, fingerprint
+from eval_tasks.adapters.hear_data_set import Mode, ModeOptions
 from eval_tasks.errors import UserError
 from eval_tasks.tasks.check import check_tasks
 from eval_tasks.tasks.task_folder import TaskFolder, task_paths
@@ -179,9 +179,8 @@ def test_speech_commands_audio_is_the_raw_audio_to_the_bit(raw_speech_commands, 
 def test_speech_commands_5h_keeps_what_pandas_would(raw_speech_commands, tmp_path, monkeypatch):
     prepare("speech_commands", raw_speech_commands, tmp_path, "--mode", "full")
     full = TaskFolder.open(tmp_path / "speech_commands-v0.0.2-full")
-    monkeypatch.setattr(
-        speech_commands, "clips_within", lambda hours, clip_s: {"train": 9, "valid": 4, "test": 1}
-    )
+    limits = {"train": 9, "valid": 4, "test": None}
+    monkeypatch.setitem(speech_commands.DATA_SET.modes, "5h", Mode(1.0, limits))
     prepare("speech_commands", raw_speech_commands, tmp_path, "--mode", "5h")
     part = TaskFolder.open(tmp_path / "speech_commands-v0.0.2-5h")
     for split, count in (("train", 9), ("valid", 4)):
@@ -225,7 +224,7 @@ def test_missing_files_of_the_list(raw_speech_commands, tmp_path, capsys):
     raw = [train, raw_speech_commands[1]]
     assert prepare("speech_commands", raw, tmp_path, "--mode", "5h") == 1
     message = capsys.readouterr().err
-    assert "1 files of" in message and "the first yes/speaker1_nohash_0.wav" in message
+    assert "1 files of" in message and "yes/speaker1_nohash_0.wav: fetch" in message
     assert prepare("speech_commands", raw, tmp_path, "--mode", "small") == 0
     assert len(TaskFolder.open(tmp_path / "speech_commands-v0.0.2-small").split("valid")) == 13
 
@@ -264,7 +263,6 @@ def test_kill_and_run_again(raw_speech_commands, tmp_path):
 
 def test_clips_of_other_raw_data_are_not_taken_over(raw_speech_commands, tmp_path):
     """Between a stopped run and the next the raw data changes: what is there is made again."""
-    args = argparse.Namespace(mode="full")
     raw = [tmp_path / "raw" / folder.name for folder in raw_speech_commands]
     for source, target in zip(raw_speech_commands, raw, strict=True):
         shutil.copytree(source, target)
@@ -274,7 +272,7 @@ def test_clips_of_other_raw_data_are_not_taken_over(raw_speech_commands, tmp_pat
     (partial / "fingerprint").write_text("of other data")
     name = "yes_speaker0_nohash_0.wav"
     write_noise(partial / "16000" / "train" / name, RATE)
-    task = build(speech_commands.plan(raw, args), out, [], 1, False)
+    task = build(speech_commands.DATA_SET.plan(raw, ModeOptions("full")), out, [], 1, False)
     assert np.array_equal(
         read_pcm(task.audio_path(RATE, "train", name)), read_pcm(raw[0] / "yes" / "speaker0_nohash_0.wav")
     )
@@ -282,7 +280,7 @@ def test_clips_of_other_raw_data_are_not_taken_over(raw_speech_commands, tmp_pat
 
 def test_a_rate_of_a_stopped_run_is_not_taken_for_complete(raw_speech_commands, tmp_path):
     """A run for 48 kHz was stopped; the next one wants 16 kHz only."""
-    made = speech_commands.plan(raw_speech_commands, argparse.Namespace(mode="full"))
+    made = speech_commands.DATA_SET.plan(raw_speech_commands, ModeOptions("full"))
     partial = tmp_path / f"{made.folder_name}.partial"
     write_noise(partial / "48000" / "train" / "yes_speaker0_nohash_0.wav", 48000, 48000)
     (partial / "fingerprint").write_text(fingerprint(made, [48000]))
@@ -365,10 +363,9 @@ def test_nsynth_from_archives_and_its_modes(tmp_path, monkeypatch):
         )
         for split in ("test", "train", "valid")
     ]
-    monkeypatch.setattr(
-        "eval_tasks.adapters.nsynth.clips_within",
-        lambda hours, clip_s: {"train": hours - 1, "valid": 2, "test": 9},
-    )
+    for mode, clips in (("5h", 4), ("50h", 49)):
+        limits = {"train": clips, "valid": 2, "test": 9}
+        monkeypatch.setitem(nsynth.PITCH.modes, mode, Mode(4.0, limits))
     assert prepare("nsynth", archives, tmp_path, "--mode", "5h") == 0
     assert prepare("nsynth", archives, tmp_path, "--mode", "50h") == 0
     small, large = (TaskFolder.open(tmp_path / f"nsynth_pitch-v2.2.3-{mode}") for mode in ("5h", "50h"))
@@ -385,7 +382,7 @@ def test_nsynth_without_a_split_or_a_note(tmp_path, capsys):
     assert "expected one folder nsynth-test" in capsys.readouterr().err
     (raw[0] / "audio" / "a_acoustic_000-060-100.wav").unlink()
     assert prepare("nsynth", raw, tmp_path) == 1
-    assert "1 notes of" in capsys.readouterr().err
+    assert "1 files of nsynth are missing" in capsys.readouterr().err
     assert prepare("nsynth", raw, tmp_path, "--mode", "small") == 0
 
 
@@ -411,7 +408,7 @@ def make_dcase(root: Path, scenes: int) -> list[Path]:
 
 def test_dcase_splits(tmp_path):
     raw = make_dcase(tmp_path, 72)
-    made = dcase2016_task2.plan(raw, argparse.Namespace(mode="full"))
+    made = dcase2016_task2.DATA_SET.plan(raw, ModeOptions("full"))
     stems = sorted(path.stem for folder in raw for path in folder.rglob("*.txt"))
     random.Random("split_train_test_val").shuffle(stems)
     names = {split: {Path(clip.name).stem for clip in clips} for split, clips in made.splits.items()}
@@ -421,7 +418,7 @@ def test_dcase_splits(tmp_path):
 def test_dcase_events(tmp_path, capsys):
     raw = make_dcase(tmp_path / "raw", 8)
     assert prepare("dcase2016_task2", raw, tmp_path) == 1
-    assert "found 8 scenes" in capsys.readouterr().err
+    assert "found 8 recordings of dcase2016_task2, expected 72" in capsys.readouterr().err
     assert prepare("dcase2016_task2", raw, tmp_path, "--mode", "small") == 0
     task = TaskFolder.open(tmp_path / "dcase2016_task2-hear2021-small")
     assert task.is_event and task.is_multilabel and task.vocabulary == ["cough", "drawer", "keys"]
