@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -40,6 +40,7 @@ DEMUXERS = (
 )
 # Demuxers that take a stream's length from its header, not from a guess or from the file's size.
 KNOW_THEIR_LENGTH = {"ape", "flac", "mpc", "mpc8", "shn", "tak", "tta", "wv"}
+OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 SLACK_S = 0.05  # how far a length in a header may be off: one frame of most codecs
 
 Block = tuple[int, NDArray[np.float32]]  # sample rate in Hz, (samples, channels)
@@ -125,6 +126,20 @@ class LibsndfileDecoder:
         self.sound.close()
 
 
+def opus_rate(stream: Any) -> int:
+    """The rate of the sound that an Opus stream was made from, in Hz; 0 for other codecs.
+
+    Opus always decodes to 48 kHz. Its header (RFC 7845, section 5.1) keeps the rate of the sound before.
+    libsndfile gives the sound at that rate, where it is one of Opus's own. So do HEAR's runners, which
+    read by libsndfile.
+    """
+    head = stream.codec_context.extradata or b""
+    if stream.codec_context.name not in ("opus", "libopus") or not head.startswith(b"OpusHead"):
+        return 0
+    rate = int.from_bytes(head[12:16], "little")
+    return rate if rate in OPUS_RATES_HZ else 48000
+
+
 class FFmpegDecoder:
     """The best sound stream of anything else; attributes as those of ``LibsndfileDecoder``."""
 
@@ -155,7 +170,7 @@ class FFmpegDecoder:
             self._frames = self._decode()
             # Known for sure when the first frame is there: with some AAC the header has half of it.
             self._first = next(self._frames, None)
-            self.sample_rate = self._first[0] if self._first else 0
+            self.sample_rate = opus_rate(self.stream) or (self._first[0] if self._first else 0)
             self.channels = self._first[1].shape[1] if self._first else 0
             self.subtype = ""
         except BaseException:
@@ -165,7 +180,7 @@ class FFmpegDecoder:
     def blocks(self) -> Iterator[Block]:
         waiting: list[NDArray[np.float32]] = []
         read_s, count = 0.0, 0
-        rate, channels = self.sample_rate, 0
+        rate, channels = 0, 0
         first = [self._first] if self._first else []
         for frame_rate, frame in (frame for part in (first, self._frames) for frame in part):
             if waiting and (count >= BLOCK_SAMPLES or (frame_rate, frame.shape[1]) != (rate, channels)):

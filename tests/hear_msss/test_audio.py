@@ -190,3 +190,15 @@ def test_folders_are_searched_by_one_list_of_suffixes(tmp_path):
     found = [str(path.relative_to(tmp_path)) for path in find_sounds(tmp_path)]
     assert found == ["a.m4a", "b.WAV", "f.mp2", "sub/c.webm", "sub/d.wma", "sub/e.wave"]
     assert is_sound("x.Opus") and not is_sound("x.txt") and ".wave" in SUFFIXES
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 24000, 48000])
+def test_opus_comes_at_the_rate_of_the_sound_that_it_was_made_from_as_in_libsndfile(tmp_path, rate):
+    sound = 0.3 * np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate)
+    soundfile.write(tmp_path / "a.ogg", sound, rate, format="OGG", subtype="OPUS")
+    expected, expected_rate = soundfile.read(tmp_path / "a.ogg", dtype="float32")
+    samples, found_rate, warnings = read_mono(tmp_path / "a.ogg")
+    assert (found_rate, warnings) == (expected_rate, []) == (rate, [])
+    assert abs(len(samples) - len(expected)) <= 1
+    middle = slice(rate // 2, rate)  # both have the same delay
+    assert np.abs(samples[middle] - expected[middle]).max() < 0.01
