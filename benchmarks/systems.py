@@ -157,8 +157,8 @@ def all_systems() -> tuple[list[System], dict[str, str]]:
     straight = Straightforward(encoder)
     found = [
         System("straightforward", 16000, straight.scene, straight.timestamps),
-        ours("hear_msss torch", encoder),
-        ours("hear_msss torch, encode_every=3", encoder, encode_every=3),
+        ours("hear_msss torch", encoder, backend="torch"),
+        ours("hear_msss torch, encode_every=3", encoder, backend="torch", encode_every=3),
     ]
     missing = {}
     makers: dict[str, Callable[[], System]] = {

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
+import os
 import warnings
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from hear_msss import sessions
 from hear_msss.encoder import Encoder
-from hear_msss.export import cached_onnx
 from hear_msss.features import Features
+from hear_msss.graph_cache import cached_graph
 
 
 def fold_batch_norm(encoder: Encoder) -> Encoder:
@@ -43,44 +47,50 @@ def fold_batch_norm(encoder: Encoder) -> Encoder:
 class OnnxEncoder:
     """The encoder in ONNX Runtime, on the CPU, with as many threads as torch has.
 
-    Called as the encoder is, ``(batch, n_mels, segment_frames)`` to h, and equal to it to 1e-4. The
-    graph is exported on first use and kept in the user's cache folder. Segments on another device are
-    computed on the CPU all the same and h goes back to them, after a warning. No gradient passes through.
+    Called as the encoder is, ``(batch, n_mels, segment_frames)`` to h, and equal to it to 1e-4. The graph
+    is exported at the first call and kept in the user's cache folder; it is made anew when the encoder's
+    tensors have changed. No gradient passes through.
+
+    Sessions belong to the process that made them: a forked process makes its own, copies and pickles
+    travel without. Several threads may call at once.
 
     Args:
-        encoder: what is exported, from :func:`fold_batch_norm`, on the CPU.
-
-    Raises:
-        ImportError: onnxruntime or onnx is not installed.
+        encoder: what is exported, from :func:`fold_batch_norm`.
     """
 
     def __init__(self, encoder: Encoder | Features) -> None:
-        _import_onnxruntime()
-        self.path = cached_onnx(encoder)
-        self._session: Any = None
-        self._threads = 0
+        self.encoder = encoder
+        self._made: _Made | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_session": None}  # a session can be neither copied nor pickled
+        return {"encoder": self.encoder, "_made": None}  # a session can be neither copied nor pickled
 
     def session(self) -> Any:
-        """The ``onnxruntime.InferenceSession``, made anew when torch's number of threads changed."""
+        """This process's ``onnxruntime.InferenceSession`` for torch's number of threads.
+
+        Raises:
+            ImportError: onnxruntime or onnx is not installed.
+            RuntimeError: the exported graph differs from torch.
+        """
         threads = torch.get_num_threads()
-        if self._session is None or threads != self._threads:
-            onnxruntime = _import_onnxruntime()
-            settings = onnxruntime.SessionOptions()
-            settings.intra_op_num_threads = threads
-            self._session = onnxruntime.InferenceSession(
-                str(self.path), settings, providers=["CPUExecutionProvider"]
-            )
-            self._threads = threads
-        return self._session
+        with sessions.lock():
+            if self._made is None or self._made.changes != _changes(self._made.tensors):
+                tensors = [*self.encoder.parameters(), *self.encoder.buffers()]
+                on_cpu = (
+                    self.encoder if tensors[0].device.type == "cpu" else copy.deepcopy(self.encoder).cpu()
+                )
+                self._made = _Made(cached_graph(on_cpu), tensors, _changes(tensors), os.getpid())
+            if self._made.process != os.getpid():
+                self._made = _Made(self._made.graph, self._made.tensors, self._made.changes, os.getpid())
+            if threads not in self._made.sessions:
+                self._made.sessions[threads] = sessions.new(self._made.graph, threads)
+            return self._made.sessions[threads]
 
     def __call__(self, log_mel: Tensor) -> Tensor:
         if log_mel.device.type != "cpu":
             warnings.warn(
                 f"backend='onnxruntime' computes on the CPU, the audio is on {log_mel.device}: "
-                "use backend='torch' there",
+                "use backend='auto' there",
                 stacklevel=2,
             )
         segments = log_mel.detach().cpu().contiguous().numpy()
@@ -88,12 +98,56 @@ class OnnxEncoder:
         return torch.from_numpy(h).to(log_mel.device)
 
 
-def _import_onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError(
-            "backend='onnxruntime' needs the packages onnxruntime and onnx: "
-            "pip install 'hear_msss[onnx]', or use backend='torch'"
-        ) from error
-    return onnxruntime
+@dataclass(frozen=True)
+class _Made:
+    """A graph, the tensors it was made from, and the sessions of one process by number of threads."""
+
+    graph: bytes
+    tensors: list[Tensor]
+    changes: int
+    process: int
+    sessions: dict[int, Any] = field(default_factory=dict)
+
+
+def _changes(tensors: list[Tensor]) -> int:
+    """How often these tensors were written to; loading other weights into a module counts."""
+    return sum(0 if tensor.is_inference() else tensor._version for tensor in tensors)
+
+
+class FastestEncoder(OnnxEncoder):
+    """ONNX Runtime where it suits, else the encoder itself.
+
+    It suits float32 on the CPU without gradients: no half precision, no autocast, nothing that traces or
+    compiles the model. Where onnxruntime cannot be used torch computes; a graph that fails is warned about.
+    """
+
+    def __init__(self, encoder: Encoder | Features) -> None:
+        super().__init__(encoder)
+        self._first = next(encoder.parameters())
+        self._usable = all(map(importlib.util.find_spec, ("onnx", "onnxruntime")))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_first": self._first, "_usable": self._usable}
+
+    def _suits(self, segments: Tensor) -> bool:
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return False
+        weight = self._first
+        kinds = {(tensor.device.type, tensor.dtype) for tensor in (weight, segments)}
+        needs_gradient = torch.is_grad_enabled() and (segments.requires_grad or weight.requires_grad)
+        autocast = torch.is_autocast_enabled("cpu")
+        return kinds == {("cpu", torch.float32)} and not (needs_gradient or autocast)
+
+    def __call__(self, log_mel: Tensor) -> Tensor:
+        if self._usable and self._suits(log_mel):
+            try:
+                return super().__call__(log_mel)
+            except Exception as error:  # of the exporter or of onnxruntime, which have many kinds
+                self._usable = False
+                warnings.warn(
+                    f"ONNX Runtime cannot be used ({type(error).__name__}: {error}): torch computes instead, "
+                    "with the same answers, more slowly; backend='torch' chooses that without this warning",
+                    stacklevel=2,
+                )
+        h: Tensor = self.encoder(log_mel)
+        return h.float()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hear_msss import windows
-from hear_msss.backend import OnnxEncoder, fold_batch_norm
+from hear_msss.backend import FastestEncoder, OnnxEncoder, fold_batch_norm
 from hear_msss.device import PRECISIONS, chunk_size
 from hear_msss.encoder import TIME_STRIDE, Encoder
 from hear_msss.features import Features, Levels
@@ -57,7 +57,8 @@ class MSSS(nn.Module):
                 )
             self.encoder = Features(self.encoder, options.features, levels)
             self.dim = self.encoder.size
-        self.onnx = OnnxEncoder(self.encoder) if options.backend == "onnxruntime" else None
+        runs = {"torch": lambda encoder: None, "onnxruntime": OnnxEncoder, "auto": FastestEncoder}
+        self.fast_encoder: OnnxEncoder | None = runs[options.backend](self.encoder)
         self.front_end = FrontEnd(encoder.config)
         self.hop_frames = windows.hop_frames(options.hop_ms, encoder.config)
         self.sample_rate = encoder.config.sample_rate
@@ -69,7 +70,7 @@ class MSSS(nn.Module):
 
     def encode(self, segments: Tensor) -> Tensor:
         """Segments ``(batch, n_mels, segment_frames)`` to h, or chosen levels, ``(batch, T', dim)``."""
-        return self.encoder(segments).float() if self.onnx is None else self.onnx(segments)
+        return self.encoder(segments).float() if self.fast_encoder is None else self.fast_encoder(segments)
 
     def log_mel(self, audio: Tensor) -> Tensor:
         """``(sounds, samples)`` to ``(sounds, n_mels, frames)``; needs little memory but for the result."""

@@ -13,7 +13,7 @@ from hear_msss.features import choices
 
 SCENES = ("mean", "mean_max", "frames")
 TIMESTAMPS = ("middle", "mean", "middle_mean", "frames")
-BACKENDS = ("torch", "onnxruntime")
+BACKENDS = ("auto", "torch", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Options:
             By default what suits the device, see :data:`hear_msss.device.CHUNK_SIZES`.
         precision: of the convolutions: ``float32``, ``bf16`` or ``fp16``, for GPUs with fast units for
             these. Front end, head and embeddings stay float32.
-        backend: what runs the encoder: ``torch``, or ``onnxruntime`` (on the CPU only, equal to 1e-4;
-            needs ``pip install 'hear_msss[onnx]'``).
+        backend: what runs the encoder: ``torch``, ``onnxruntime`` (on the CPU only, equal to 1e-4), or
+            ``auto``: ONNX Runtime on a CPU where it is installed, torch elsewhere.
     """
 
     features: str = "h"
@@ -49,7 +49,7 @@ class Options:
     encode_every: int = 1
     chunk_size: int | None = None
     precision: str = "float32"
-    backend: str = "torch"
+    backend: str = "auto"
 
     def __post_init__(self) -> None:
         _one_of("features", self.features, choices())
@@ -57,7 +57,7 @@ class Options:
         _one_of("timestamp", self.timestamp, TIMESTAMPS)
         _one_of("backend", self.backend, BACKENDS)
         _one_of("precision", self.precision, PRECISIONS)
-        if self.precision != "float32" and self.backend != "torch":
+        if self.precision != "float32" and self.backend == "onnxruntime":
             raise ValueError(
                 f"precision={self.precision!r}: backend={self.backend!r} computes in float32 only"
             )

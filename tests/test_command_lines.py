@@ -43,3 +43,14 @@ def test_version():
         [sys.executable, "-m", "hear_msss", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"hear_msss {hear_msss.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "code", ["import hear_msss", "from hear_msss.__main__ import main; main(['--help'])"]
+)
+def test_help_and_import_need_no_torch(code):
+    heavy = ("torch", "numpy", "onnxruntime", "soundfile")
+    code = f"import contextlib, sys\nwith contextlib.suppress(SystemExit):\n    {code}\n"
+    code += f"assert not set({heavy}) & sys.modules.keys(), sys.modules.keys()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ from hear_msss.api import load_model
 from hear_msss.audio import SUFFIXES, SoundError, find_sounds
 from hear_msss.cli.writers import WRITERS, check_format, write_file
 from hear_msss.device import find_device
-from hear_msss.export import encoder_sha256
+from hear_msss.graph_cache import encoder_sha256
 from hear_msss.model import MSSS
 from hear_msss.options import parse_options
 from hear_msss.streaming import DecodedClip, open_clip, scene_embedding, timestamp_blocks
@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", default="", help="weights file or name (default: the bundled weights)")
     parser.add_argument(
-        "--backend", default=None, help="torch or onnxruntime; short for --option backend=..."
+        "--backend", default=None, help="auto, torch or onnxruntime; short for --option backend=..."
     )
     parser.add_argument(
         "--device", default="", help="cpu, cuda, cuda:1 or mps (default: a GPU, where torch sees one)"

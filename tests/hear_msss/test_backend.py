@@ -1,25 +1,19 @@
-"""Folding, the ONNX graph and its cache give what the encoder gives."""
+"""Folding and ONNX Runtime give what the encoder gives; which of them computes is chosen well."""
 
 import copy
-import os
 import pickle
-import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import hear_msss
 from hear_msss.backend import OnnxEncoder, fold_batch_norm
-from hear_msss.export import cached_onnx, encoder_sha256, export_onnx
 from hear_msss.features import Features, choices
+from hear_msss.graph_cache import encoder_sha256
 from hear_msss.model import MSSS
 from hear_msss.options import Options
 from hear_msss.weights import untrained_encoder, untrained_weights
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +24,6 @@ def encoder():
 @pytest.fixture(scope="module")
 def log_mel():
     return torch.randn(5, 64, 96, generator=torch.Generator().manual_seed(1)) * 5 - 4
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEAR_MSSS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 def test_folding_changes_nothing_but_rounding(encoder, log_mel):
@@ -68,7 +55,7 @@ def test_train_mode_changes_no_embedding(log_mel):
 @pytest.mark.parametrize("options", [{}, {"encode_every": 3, "scene": "mean_max", "chunk_size": 7}])
 def test_onnxruntime_equals_torch(encoder, options):
     audio = torch.randn(3, 30_001, generator=torch.Generator().manual_seed(2)) / 10
-    torch_model = MSSS(encoder, Options(**options))
+    torch_model = MSSS(encoder, Options(backend="torch", **options))
     onnx_model = MSSS(encoder, Options(backend="onnxruntime", **options))
     assert isinstance(onnx_model, torch.nn.Module)
     assert onnx_model.state_dict().keys() == torch_model.state_dict().keys()
@@ -95,51 +82,15 @@ def test_onnxruntime_follows_the_threads_of_torch_and_survives_copies(encoder, l
     assert torch.equal(pickle.loads(pickle.dumps(onnx))(log_mel), expected)
 
 
-def test_missing_onnxruntime_is_said_with_the_extra(encoder, monkeypatch):
+def test_missing_onnxruntime_is_said_with_the_command(encoder, log_mel, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ImportError, match=r"hear_msss\[onnx\]"):
-        MSSS(encoder, Options(backend="onnxruntime"))
+    with pytest.raises(ImportError, match="pip install onnx onnxruntime"):
+        MSSS(encoder, Options(backend="onnxruntime")).encode(log_mel)
 
 
 def test_unknown_backend_is_refused():
     with pytest.raises(ValueError, match="onnxruntime"):
         hear_msss.load_model("untrained", backend="tensorrt")
-
-
-def test_exported_file_has_a_dynamic_batch(encoder, log_mel, tmp_path):
-    import onnxruntime
-
-    path = tmp_path / "new" / "encoder.onnx"
-    assert export_onnx(fold_batch_norm(encoder), path) < 1e-4
-    assert [p.name for p in path.parent.iterdir()] == ["encoder.onnx"]
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    with torch.no_grad():
-        expected = encoder(log_mel).numpy()
-    for batch in (1, 2, 5):
-        (h,) = session.run(["h"], {"log_mel": log_mel[:batch].numpy()})
-        assert h.shape == (batch, 3, 512)
-        assert np.abs(h - expected[:batch]).max() < 1e-4
-
-
-def test_a_graph_with_wrong_answers_is_not_kept(encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr("hear_msss.export.TOLERANCE", -1.0)
-    with pytest.raises(RuntimeError, match="differs from torch"):
-        export_onnx(fold_batch_norm(encoder), tmp_path / "encoder.onnx")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_cache_holds_one_file_for_each_encoder(encoder, tmp_path, monkeypatch):
-    monkeypatch.setenv("HEAR_MSSS_CACHE", str(tmp_path))
-    path = cached_onnx(encoder)
-    written = path.stat().st_mtime_ns
-    assert cached_onnx(copy.deepcopy(encoder)) == path
-    assert path.stat().st_mtime_ns == written
-    other = copy.deepcopy(encoder)
-    with torch.no_grad():
-        other.projection.bias[0] += 1e-3
-    assert encoder_sha256(other) != encoder_sha256(encoder)
-    monkeypatch.setattr("hear_msss.export.export_onnx", lambda encoder, path: path.touch())
-    assert cached_onnx(other) != path
 
 
 def test_features_of_one_encoder_do_not_share_a_graph(encoder):
@@ -148,21 +99,83 @@ def test_features_of_one_encoder_do_not_share_a_graph(encoder):
     assert len(hashes) == len(choices())
 
 
-FIRST_USE = """
-import torch
-from hear_msss.backend import OnnxEncoder, fold_batch_norm
-from hear_msss.weights import untrained_encoder
-torch.set_num_threads(1)
-print(float(OnnxEncoder(fold_batch_norm(untrained_encoder()))(torch.zeros(1, 64, 96)).sum()))
-"""
+@pytest.fixture
+def asked(monkeypatch):
+    """Shapes of what ONNX Runtime was asked for; it is not run."""
+    calls = []
+    monkeypatch.setattr(
+        OnnxEncoder, "__call__", lambda self, x: calls.append(x.shape) or x.new_zeros(1, 3, 512)
+    )
+    return calls
 
 
-def test_two_processes_may_export_at_once(tmp_path):
-    environment = {**os.environ, "HEAR_MSSS_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", FIRST_USE], stdout=subprocess.PIPE, env=environment)
-        for _ in range(2)
-    ]
-    results = [float(process.communicate()[0]) for process in processes]
-    assert results[0] == pytest.approx(results[1], abs=1e-3)
+def test_auto_is_the_default_and_takes_onnxruntime_on_a_cpu(encoder, log_mel, asked):
+    assert Options().backend == "auto"
+    MSSS(encoder).encode(log_mel)
+    assert asked == [log_mel.shape]
+    MSSS(encoder, Options(backend="torch")).encode(log_mel)
+    assert len(asked) == 1
+
+
+def test_auto_takes_torch_where_onnxruntime_does_not_suit(encoder, log_mel, asked, monkeypatch):
+    with torch.no_grad():
+        expected = encoder(log_mel)
+        assert MSSS(encoder, Options(precision="bf16")).encode(log_mel).shape == expected.shape
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            MSSS(encoder).encode(log_mel)
+        model = MSSS(encoder)
+        traced = torch.jit.trace(lambda segments: model.encode(segments), log_mel, check_trace=False)
+        assert (traced(log_mel) - expected).abs().max() < 1e-4
+        assert MSSS(encoder).to("meta").encode(log_mel.to("meta")).device.type == "meta"
+    assert MSSS(encoder).encode(log_mel.clone().requires_grad_()).requires_grad
+    trained = MSSS(encoder)
+    trained.requires_grad_(True)
+    assert trained.encode(log_mel).requires_grad
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with torch.no_grad():
+        assert (MSSS(encoder).encode(log_mel) - expected).abs().max() < 1e-4
+    assert asked == []
+
+
+def test_auto_warns_once_and_computes_in_torch_when_the_graph_fails(encoder, log_mel, monkeypatch):
+    def fails(encoder):
+        raise RuntimeError("no kernel for this machine")
+
+    monkeypatch.setattr("hear_msss.backend.cached_graph", fails)
+    model = MSSS(encoder)
+    with (
+        torch.no_grad(),
+        pytest.warns(UserWarning, match=r"no kernel for this machine\): torch computes") as said,
+    ):
+        for _ in range(2):
+            assert (model.encode(log_mel) - encoder(log_mel)).abs().max() < 1e-4
+    assert len(said) == 1
+    with pytest.raises(RuntimeError, match="no kernel"):
+        MSSS(encoder, Options(backend="onnxruntime")).encode(log_mel)
+
+
+def test_changed_weights_change_the_answers(encoder, log_mel):
+    model = MSSS(encoder)
+    before = model.encode(log_mel)
+    with torch.no_grad():
+        model.encoder.projection.bias[0] += 5
+        changed = model.encode(log_mel)
+        assert (changed - model.encoder(log_mel)).abs().max() < 1e-4
+    assert (changed - before).abs().max() > 1e-2
+
+
+def test_a_model_moved_and_moved_back_still_answers(encoder, log_mel):
+    model = MSSS(encoder)
+    expected = model.encode(log_mel)
+    with torch.no_grad():
+        assert (model.double().encode(log_mel.double()) - expected).abs().max() < 1e-4
+    assert torch.equal(model.float().encode(log_mel), expected)
+
+
+def test_inference_mode_makes_the_graph_as_well(log_mel, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEAR_MSSS_CACHE", str(tmp_path))
+    with torch.inference_mode():
+        model = hear_msss.load_model("untrained")
+        found = model.encode(log_mel)
+        assert (found - model.encoder(log_mel)).abs().max() < 1e-4
     assert len(list(tmp_path.iterdir())) == 1
