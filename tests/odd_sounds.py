@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,6 +200,10 @@ def odd_sounds(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Right]:
         folder = tmp_path_factory.mktemp(make.__name__)
         right |= {folder / name: value for name, value in make(folder).items()}
     if "HEAR_MSSS_SHARED" in os.environ:
-        folder = Path(os.environ["HEAR_MSSS_SHARED"], "cases", "reading")
-        right |= {folder / name: value for name, value in REAL.items()}
+        folder = tmp_path_factory.mktemp("real")
+        for name, value in REAL.items():
+            shutil.copy(
+                Path(os.environ["HEAR_MSSS_SHARED"], "cases", "reading", name), folder / f"real_{name}"
+            )
+            right[folder / f"real_{name}"] = value
     return right

@@ -100,6 +100,8 @@ def test_check_and_resample_have_the_words_of_the_reader(odd_sounds, tmp_path, c
     for number, (path, right) in enumerate(odd_sounds.items()):
         if not path.is_file() or path.suffix not in (".wav", ".flac", ".aiff") or not right.words:
             continue
+        if path.name.startswith("real_"):  # at other rates than the task's
+            continue
         folder = tmp_path / str(number)
         task = make_task(folder, [path])
         found = [problem for problem in check_tasks([folder], RATE) if "train0" in str(problem)]
