@@ -123,6 +123,9 @@ def make_cut(folder: Path) -> dict[str, Right]:
         right[f"cut.{suffix}"] = Right(SECONDS / 2, "its header announces", 0.26)
     for suffix in ("ogg", "opus"):
         right[f"cut.{suffix}"] = Right(4.0, "without the page that ends an Ogg stream", 2)
+    pages = (folder / "cut.ogg").read_bytes().rsplit(b"OggS", 1)
+    (folder / "cut_between_pages.ogg").write_bytes(pages[0])
+    right["cut_between_pages.ogg"] = Right(4.0, "without the page that ends an Ogg stream", 2)
     for suffix, codec, options in (
         ("m4a", "aac", {"movflags": "faststart"}),
         ("webm", "libopus", {}),

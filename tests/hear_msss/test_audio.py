@@ -165,6 +165,7 @@ def test_a_file_opens_no_other(tmp_path, odd_sounds):
     # Formats of FFmpeg that name further files: none of them is a sound here.
     plain = next(path for path in odd_sounds if path.name == "plain.flac")
     lists = {
+        "stream.mp3": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0",
         "concat.wav": f"ffconcat version 1.0\nfile {plain}\n",
         "hls.m4a": f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{plain}\n#EXT-X-ENDLIST\n",
     }

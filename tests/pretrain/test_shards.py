@@ -164,7 +164,7 @@ def test_odd_clips_are_read_to_their_end_or_left_out_with_the_words_of_the_reade
         )
 
 
-def test_resuming_reads_one_epoch_and_no_more(folder, monkeypatch):
+def test_resuming_reads_one_epoch_and_skips_the_others(folder, monkeypatch):
     with TarWriter(str(folder.parent / "broken.tar")) as out:
         out.write({"__key__": "broken", "flac": b"none"})
     places = [*sorted(map(str, folder.glob("*.tar"))), str(folder.parent / "broken.tar")]
@@ -172,11 +172,18 @@ def test_resuming_reads_one_epoch_and_no_more(folder, monkeypatch):
     with pytest.warns(UserWarning, match="broken: .* it is left out"):
         straight = draw(open_source(location), 60)
     source = ShardSource(location)
-    read, of = [], ShardSource._read
-    monkeypatch.setattr(ShardSource, "_read", lambda self, clip: read.append(clip) or of(self, clip))
+    read, epochs = [], []
+    read_clip, shuffled = ShardSource._read, ShardSource._shuffled
+
+    def shuffled_epoch(self, seed, epoch, *ranks):
+        epochs.append(epoch)
+        return shuffled(self, seed, epoch, *ranks)
+
+    monkeypatch.setattr(ShardSource, "_read", lambda self, clip: read.append(clip) or read_clip(self, clip))
+    monkeypatch.setattr(ShardSource, "_shuffled", shuffled_epoch)
     with pytest.warns(UserWarning, match="broken: .* it is left out"):
         assert same(straight[57:], draw(source, 3, first_step=57))
-    assert len(read) <= TOTAL + 1 + 3 * 8
+    assert len(read) <= TOTAL + 1 + 3 * 8 and epochs == [0, 8]
 
 
 def test_long_clips_give_both_segments_from_one_window_of_ten_seconds(tmp_path):
