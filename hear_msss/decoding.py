@@ -1,9 +1,9 @@
-"""Sound files to blocks of float32: plain samples, FLAC and Ogg Vorbis by libsndfile, all else by FFmpeg.
+"""Sound files to blocks of float32: plain samples, FLAC, Ogg Vorbis and Opus by libsndfile, else FFmpeg.
 
 libsndfile believes what the header of a compressed file says of its length. FFmpeg, inside the wheels of
 PyAV, reads on to the end. Both give the same samples, bit for bit, where nothing was lost in coding. Ogg
-Vorbis stays with libsndfile, too, unless files are joined: FFmpeg loses or adds up to 256 samples at the end
-of a sound that fills a single page.
+Vorbis and Opus stay with libsndfile, too, unless files are joined: FFmpeg loses or adds up to 256 samples
+at the end of a sound that fills a single page.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Undecodable(Exception):
 
 
 class LibsndfileDecoder:
-    """Plain samples, FLAC and Ogg Vorbis.
+    """Plain samples, FLAC, Ogg Vorbis and Ogg Opus.
 
     Attributes:
         is_exact: no other decoder would read more of it.
@@ -73,7 +73,7 @@ class LibsndfileDecoder:
         self.sample_rate = self.sound.samplerate
         self.channels = self.sound.channels
         self.subtype = self.sound.subtype
-        self.is_exact = self.sound.format == "FLAC" or self.subtype in (*PLAIN_CODINGS, "VORBIS")
+        self.is_exact = self.sound.format == "FLAC" or self.subtype in (*PLAIN_CODINGS, "VORBIS", "OPUS")
         # A FLAC file from a pipe has no length; libsndfile then says 2^63 - 1 and fails where it ends.
         self.has_length = self.sound.frames < 1 << 62
         self.announced_s = self.sound.frames / self.sample_rate if self.has_length else None
