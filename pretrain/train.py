@@ -158,7 +158,8 @@ def take_steps(
 def saved_on_error(state: RunState, folder: Path, meter: Meter) -> Iterator[None]:
     """Write a checkpoint where anything but a diverged loss ends the run.
 
-    An error comes before the optimizer has changed anything, so the state is that of the last whole step.
+    An error comes before the optimizer has changed anything, so parameters, optimizer and step are those
+    of the last whole step; the running statistics of batch norm may have seen one batch more.
     """
     try:
         yield
