@@ -78,7 +78,7 @@ def table(scores: Scores, protocol: str) -> str:
             if model in by_model:
                 score = by_model[model]
                 text = f"{score.mean:.3f}"
-                text += f" <small>± {score.deviation:.3f}</small>" if score.count > 1 else ""
+                text += f" <small>± {score.deviation:.3f}</small>" if score.has_deviation else ""
             cells.append(f'<td class="best">{text}</td>' if model == best else f"<td>{text}</td>")
         values = scores.references[task, metric]
         for name in references:

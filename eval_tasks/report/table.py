@@ -164,7 +164,7 @@ def score_text(score: Score | None) -> str:
     """Mean, and the deviation where there is one; '' for no score."""
     if score is None:
         return ""
-    return f"{score.mean:.3f}" + (f" ± {score.deviation:.3f}" if score.count > 1 else "")
+    return f"{score.mean:.3f}" + (f" ± {score.deviation:.3f}" if score.has_deviation else "")
 
 
 def pipe_table(lines: Iterable[Iterable[str]]) -> str:

@@ -31,7 +31,11 @@ SCORES = "test.predicted-scores.json"
 
 @dataclass(frozen=True)
 class Score:
-    """A test score: mean and deviation over folds or seeds (deviation 0 where there is one)."""
+    """A test score: mean and deviation over folds or seeds (deviation 0 where there is one).
+
+    heareval's d_prime is infinite in a fold where a class is told apart perfectly. The mean is then infinite
+    too, or not a number where folds disagree in its sign, and the deviation is not a number.
+    """
 
     mean: float
     deviation: float = 0.0
@@ -39,9 +43,15 @@ class Score:
 
     @classmethod
     def of(cls, values: list[float]) -> Score:
-        return cls(
-            statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values)
-        )
+        if not all(map(math.isfinite, values)):
+            return cls(sum(values) / len(values), math.nan, len(values))
+        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+        return cls(statistics.fmean(values), deviation, len(values))
+
+    @property
+    def has_deviation(self) -> bool:
+        """True where there are several folds or seeds, and all their scores are finite."""
+        return self.count > 1 and math.isfinite(self.deviation)
 
 
 @dataclass(frozen=True)
