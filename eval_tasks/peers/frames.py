@@ -1,0 +1,101 @@
+"""Where the frames of an audio encoder lie in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+PIECE_S = 30  # of models that take clips of any length: attention's memory grows with its square
+
+
+@dataclass(frozen=True)
+class FrameGrid:
+    """Frame i of a piece of audio sees samples around ``first_middle + i * stride_samples``.
+
+    Attributes:
+        stride_samples: from one frame to the next.
+        seen_samples: that a frame sees, as far as pieces must overlap for it.
+        first_middle: sample in the middle of what frame 0 sees.
+        piece_frames: frames that the model gives at most at once.
+        layout: how hidden states lie: ``frames`` (clips, frames, size); ``patches`` (clips, tokens, then
+            bands times frames, size); ``map`` (clips, size, bands, frames).
+        tokens: at the start of ``patches`` that are no part of the picture.
+        bands: rows of patches.
+    """
+
+    stride_samples: int
+    seen_samples: int
+    first_middle: float
+    piece_frames: int
+    layout: str = "frames"
+    tokens: int = 0
+    bands: int = 1
+
+    @property
+    def least_samples(self) -> int:
+        """Shorter clips are padded with zeros."""
+        return self.seen_samples
+
+    def samples_seen(self, frames: int) -> int:
+        """By so many frames."""
+        return (frames - 1) * self.stride_samples + self.seen_samples
+
+    def frames_within(self, samples: int) -> int:
+        """Frames whose middle does not lie after the end of a clip; at least one."""
+        return max(1, int((samples - self.first_middle) // self.stride_samples) + 1)
+
+    def times_ms(self, frames: int, sample_rate: int, device: torch.device) -> Tensor:
+        """``(frames,)`` float64."""
+        index = torch.arange(frames, dtype=torch.float64)
+        times = (index * self.stride_samples + self.first_middle) * 1000 / sample_rate
+        return (times.float() if device.type == "mps" else times).to(device)
+
+    def arrange(self, hidden: Tensor) -> Tensor:
+        """Hidden states to ``(clips, frames, size)``: the mean over bands, where there are bands."""
+        if self.layout == "map":
+            return hidden.mean(dim=2).transpose(1, 2)
+        if self.layout == "patches":
+            return hidden[:, self.tokens :].unflatten(1, (self.bands, -1)).mean(dim=1)
+        return hidden
+
+
+def frame_grid(kind: str, config: Any, extractor: Any) -> FrameGrid:
+    """The frames of a model of ``transformers``.
+
+    Args:
+        kind: ``config.model_type`` of the model.
+        config: of its audio encoder.
+        extractor: its feature extractor.
+
+    Raises:
+        ValueError: a kind of model whose frames are not understood.
+    """
+    rate = int(extractor.sampling_rate)
+    if kind == "whisper":  # two convolutions, the second with stride 2, over centred spectra
+        stride = 2 * extractor.hop_length
+        return FrameGrid(stride, stride, 0.0, config.max_source_positions)
+    if kind == "audio-spectrogram-transformer":  # 25 ms spectra every 10 ms, cut into patches
+        hop, window, patch = rate // 100, rate // 40, config.patch_size
+        stride = config.time_stride * hop
+        frames = (config.max_length - patch) // config.time_stride + 1
+        bands = (config.num_mel_bins - patch) // config.frequency_stride + 1
+        seen = (patch - 1) * hop + window
+        return FrameGrid(stride, seen, seen / 2, frames, "patches", 2, bands)
+    if kind.startswith("clap"):  # a picture of a fixed duration, halved at each stage but the first
+        columns = config.spec_size // config.patch_stride[0] // 2 ** (len(config.depths) - 1)
+        columns *= config.spec_size // config.num_mel_bins  # stretches of time that lie one above another
+        stride = extractor.nb_max_samples // columns
+        return FrameGrid(stride, stride, stride / 2, columns, "map")
+    if hasattr(config, "conv_stride") and hasattr(config, "conv_kernel"):  # wav2vec 2.0 and its kin
+        stride, seen = 1, 1
+        for kernel, step in zip(config.conv_kernel, config.conv_stride, strict=True):
+            seen += (kernel - 1) * stride
+            stride *= step
+        return FrameGrid(stride, seen, seen / 2, max(1, PIECE_S * rate // stride))
+    raise ValueError(
+        f"a model of kind {kind!r}: expected wav2vec 2.0 or its kin (with conv_stride and conv_kernel in the "
+        "configuration), whisper, audio-spectrogram-transformer or clap"
+    )
