@@ -5,7 +5,8 @@ new weights are bundled, compute all scores of the new ones:
 
 run="python -m eval_tasks run --tasks TASKS --out results --jobs 2"
 onnx='"backend": "onnxruntime"'
-h='"features": "h", "scene": "mean", "backend": "onnxruntime"'
+h='"features": "h", "scene": "frames", "backend": "onnxruntime"'
+floor='"features": "h", "scene": "mean", "weights": "untrained", "backend": "onnxruntime"'
 for grid in faster fast; do
     $run --grid $grid --module hear_msss --model-options "{$onnx}" --name msss
     $run --grid $grid --module eval_tasks.baselines.logmel --name logmel
@@ -14,8 +15,7 @@ for grid in faster fast; do
         --name crepe_tiny
 done
 $run --grid faster --module hear_msss --model-options "{$h}" --name msss_h
-$run --grid faster --module hear_msss --model-options "{$h, \\"weights\\": \\"untrained\\"}" \\
-    --name untrained_h
+$run --grid faster --module hear_msss --model-options "{$floor}" --name untrained_h
 python -m eval_tasks probe --out results --seeds 3
 mini="python -m eval_tasks run --tasks eval_tasks/mini/tasks --out mini --grid faster --grid-points 4"
 $mini --module hear_msss --name msss

@@ -66,8 +66,10 @@ def write(rows: Sequence[Row], weights_sha256: str, path: Path = RESULTS) -> Non
 
 
 def merged(old: Sequence[Row], new: Sequence[Row]) -> list[Row]:
-    """New rows in the place of old ones, in the order of the tables."""
+    """New rows in the place of old ones, in the order of the tables; no chance where no model has a score."""
     by_key = {row.key: row for row in [*old, *new]}
+    scored = {key[:3] for key in by_key if key[3] != "chance"}
+    by_key = {key: row for key, row in by_key.items() if key[:3] in scored}
     models, metrics = list(MODELS), list(METRICS)
     return sorted(
         by_key.values(),

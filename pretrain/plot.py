@@ -18,6 +18,7 @@ PANELS = (
     "clip_accuracy",
     "frame",
     "cross_view",
+    "spectrum_unexplained",
     "pitch",
     "pitch_error_semitones",
     "learning_rate",

@@ -73,6 +73,7 @@ def test_scores_of_former_weights_are_not_kept() -> None:
     ]
     assert still_true(rows, same_weights=True) == rows
     assert [row.model for row in still_true(rows, same_weights=False)] == ["logmel", "chance"]
+    assert scores.merged(still_true(rows[1:], same_weights=False), []) == []  # chance of nothing
 
 
 def test_low_error_rates_are_in_bold() -> None:
