@@ -6,11 +6,10 @@ python -m eval_tasks <verb> --help    explains a verb in full
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
 from importlib import import_module
 
-from eval_tasks.errors import UserError
+from eval_tasks.errors import MACHINE_ERRORS, UserError
 
 # verb: the module that does it, with add_arguments(parser) and run(args) -> exit status; what it does
 VERBS = {
@@ -32,9 +31,6 @@ VERBS = {
 }
 
 CLUSTERS = {"dask": "distributed", "distributed": "distributed", "ray": "ray"}  # packages of run's --backend
-
-# What the machine refuses: no space left, a quota, no permission, a read-only disk, a failed write.
-MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 
 def usage() -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from eval_tasks.errors import UserError
+
+LONGEST_NAME_BYTES = 240  # of the 255 that file systems take, the rest is for the temporary name
 
 
 @contextmanager
@@ -22,6 +24,36 @@ def beside(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def unsafe_name(name: str) -> str:
+    """Why a name from a file cannot be that of a file in a folder; '' if it can.
+
+    ``..``, absolute paths and separators would lead out of the folder.
+    """
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        return f"{name!r}: expected a file name without a folder"
+    if not name.isprintable():
+        return f"{name!r}: expected a file name without control characters"
+    if len(os.fsencode(name)) > LONGEST_NAME_BYTES:
+        return (
+            f"{name[:40]!r}...: the name has {len(os.fsencode(name))} bytes, at most {LONGEST_NAME_BYTES} fit"
+        )
+    return ""
+
+
+def refuse_links_outside(folder: Path, paths: Iterable[Path]) -> None:
+    """Paths in ``folder`` are about to be written to, and ``folder`` may come from someone else.
+
+    Raises:
+        UserError: one of them is a link that leads out of ``folder``.
+    """
+    for path in paths:
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            raise UserError(
+                f"{path} is a link to {path.resolve()}, outside {folder}: nothing was written; delete the "
+                "link, or put the files themselves in its place"
+            )
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -38,6 +70,23 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        UserError: no such file, not JSON, or JSON of another kind.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: make or download what it belongs to again") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deep
+        raise UserError(f"{path} is not JSON ({error}): make or download it again") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds a JSON {type(value).__name__}: expected an object")
+    return value
 
 
 def free_bytes(folder: Path) -> int:

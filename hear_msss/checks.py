@@ -15,7 +15,8 @@ def check_audio(audio: Tensor) -> Tensor:
         audio: ``(sounds, samples)`` floating point, 16 kHz mono, in [-1, 1].
 
     Raises:
-        TypeError: not a tensor, or not floating point.
+        TypeError: not a tensor, one that is sparse, nested, quantised or without values, or not
+            floating point.
         ValueError: other than two dimensions, no sound or no sample in it, NaN or infinite samples,
             or samples far outside [-1, 1].
     """
@@ -23,6 +24,11 @@ def check_audio(audio: Tensor) -> Tensor:
         raise TypeError(
             f"audio is a {type(audio).__name__}: expected a torch.Tensor (sounds, samples); "
             "convert a numpy array with torch.from_numpy(x).float()"
+        )
+    if audio.layout != torch.strided or audio.is_nested or audio.is_meta or audio.is_quantized:
+        raise TypeError(
+            f"audio is a tensor of layout {audio.layout} on device {audio.device}: expected a dense tensor "
+            "with values; convert it with audio.to_dense(), or pad nested sounds to one length"
         )
     if audio.dim() != 2:
         raise ValueError(

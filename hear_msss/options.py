@@ -14,6 +14,8 @@ from hear_msss.features import choices
 SCENES = ("mean", "mean_max", "frames")
 TIMESTAMPS = ("middle", "mean", "middle_mean", "frames")
 BACKENDS = ("auto", "torch", "onnxruntime")
+LONGEST_HOP_MS = 3_600_000.0
+LARGEST_COUNT = 1_000_000  # of windows, for chunk_size and encode_every
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,13 @@ class Options:
                 f"precision={self.precision!r}: backend={self.backend!r} computes in float32 only"
             )
         if self.chunk_size is not None:
-            _at_least_one("chunk_size", self.chunk_size)
-        _at_least_one("encode_every", self.encode_every)
-        if isinstance(self.hop_ms, bool) or not isinstance(self.hop_ms, (int, float)):
-            raise ValueError(f"hop_ms={self.hop_ms!r}: expected a number of milliseconds")
+            _count("chunk_size", self.chunk_size)
+        _count("encode_every", self.encode_every)
+        number = isinstance(self.hop_ms, (int, float)) and not isinstance(self.hop_ms, bool)
+        if not number or not 0 < self.hop_ms <= LONGEST_HOP_MS:
+            raise ValueError(
+                f"hop_ms={self.hop_ms!r}: expected milliseconds, above 0 and at most {LONGEST_HOP_MS:g}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,6 +83,8 @@ class Options:
             TypeError: an unknown option; names the nearest known ones.
             ValueError: a known option with a value that it cannot have.
         """
+        if not isinstance(values, dict):
+            raise ValueError(f"options are {values!r}: expected names with values")
         known = [field.name for field in fields(cls)]
         for name in values:
             if name not in known:
@@ -87,9 +94,9 @@ class Options:
         return cls(**values)
 
 
-def _at_least_one(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}={value!r}: expected a whole number of at least 1")
+def _count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_COUNT:
+        raise ValueError(f"{name}={value!r}: expected a whole number from 1 to {LARGEST_COUNT}")
 
 
 def _one_of(name: str, value: object, choices: Collection[str]) -> None:

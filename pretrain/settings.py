@@ -244,11 +244,13 @@ class Settings:
             ValueError: an unknown name (with the nearest known ones), a value of the wrong type or
                 out of range.
         """
+        if not isinstance(values, dict):
+            raise ValueError(f"settings are {values!r}: expected names with values, such as steps: 1000")
         types = {**get_type_hints(ModelConfig), **get_type_hints(cls)}
         del types["model"]
         for name in values:
             if name not in types:
-                near = difflib.get_close_matches(name, types, n=3)
+                near = difflib.get_close_matches(str(name), types, n=3)
                 hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(types)}"
                 raise ValueError(f"unknown setting {name!r}: {hint}")
         converted = {name: convert(name, value, types[name]) for name, value in values.items()}

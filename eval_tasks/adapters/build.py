@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import joblib
 import soundfile
 import soxr
 from tqdm import tqdm
@@ -20,6 +19,7 @@ from eval_tasks.errors import UserError
 from eval_tasks.files import beside, remove_leftovers, require_space, write_text
 from eval_tasks.tasks.audio import fix_length, write_audio
 from eval_tasks.tasks.task_folder import UNFINISHED, TaskFolder, write_description
+from eval_tasks.workers import in_processes
 from hear_msss.audio import SoundError, open_sound
 
 
@@ -126,10 +126,7 @@ def build(plan: Plan, out: Path, rates: Sequence[int], jobs: int, progress: bool
             (partial / str(rate) / split).mkdir(parents=True, exist_ok=True)
         for clip in split_clips:
             jobs_to_do.append((clip, {rate: partial / str(rate) / split / clip.name for rate in rates}))
-    make = joblib.delayed(make_clip)
-    results = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        make(clip, targets, clip_s) for clip, targets in jobs_to_do
-    )
+    results = in_processes(make_clip, [(clip, targets, clip_s) for clip, targets in jobs_to_do], jobs)
     bar = tqdm(results, plan.folder_name, len(jobs_to_do), disable=not progress)
     outcomes = list(bar)
     for warning in sorted({warning for _, warnings in outcomes for warning in warnings}):

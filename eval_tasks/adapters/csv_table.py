@@ -19,69 +19,30 @@ event_onset_200ms_fms and segment_1s_er (events).
 from __future__ import annotations
 
 import argparse
-import csv
+import math
+import sys
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval_tasks.adapters.csv_checks import (
+    alike,
+    common_length_s,
+    lengths_s,
+    refuse_lost_labels,
+    refuse_names,
+    refuse_wrong_times,
+)
+from eval_tasks.adapters.csv_options import TIME_UNITS_MS, Options
+from eval_tasks.adapters.csv_rows import read_table
 from eval_tasks.adapters.hear_rules import SPLITS, split_by_percent, split_into_folds
 from eval_tasks.adapters.plan import Clip, Plan, cut_events, make_plan
 from eval_tasks.errors import UserError
 from eval_tasks.tasks.check_description import SCORES, labels_as_the_runner_reads
-from hear_msss.audio import SoundError, measure
 
 about = __doc__ or ""
-TIME_UNITS_MS = {"s": 1000.0, "ms": 1.0}
 SPLIT_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
-
-
-@dataclass(frozen=True)
-class Options:
-    """
-    Attributes:
-        csv: the table.
-        audio: the folder that the table's files are in.
-        name, version, mode: of the task folder.
-        type: scene or event.
-        multilabel: scenes with any number of labels.
-        time_unit: of start and end: s or ms.
-        clip_seconds: cut or pad every clip to this; None keeps their lengths.
-        metric: names of the scores, the main one first; None for the usual ones.
-        group_column: clips that share its value stay in one split.
-        split_column: names the split of each clip.
-        folds: how many to make.
-        ratios: of train, valid and test, where neither of the two above is given.
-    """
-
-    csv: Path
-    audio: Path
-    name: str
-    type: str
-    version: str = "v1"
-    mode: str = "full"
-    multilabel: bool = False
-    time_unit: str = "s"
-    clip_seconds: float | None = None
-    metric: Sequence[str] | None = None
-    group_column: str | None = None
-    split_column: str | None = None
-    folds: int | None = None
-    ratios: Sequence[float] = (80, 10, 10)
-
-    def __post_init__(self) -> None:
-        """
-        Raises:
-            UserError: a value that is none of those expected.
-        """
-        for field in ("csv", "audio"):
-            object.__setattr__(self, field, Path(getattr(self, field)))
-        for field, known in (("type", ("scene", "event")), ("time_unit", tuple(TIME_UNITS_MS))):
-            if getattr(self, field) not in known:
-                raise UserError(f"{field} {getattr(self, field)!r}: expected one of {', '.join(known)}")
-        if unknown := set(self.metric or ()) - set(SCORES):
-            raise UserError(f"metric {sorted(unknown)}: expected some of {', '.join(SCORES)}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,6 +83,52 @@ def plan(folders: Sequence[Path], options: Options) -> Plan:
         UserError: a table that does not fit its options, with every bad line.
     """
     rows = read_rows(options)
+    labels, columns = collected(rows, options)
+    check_labels(options, labels)
+    needs_lengths = options.type == "event" or not options.clip_seconds
+    length_s = lengths_s({file: options.audio / file for file in labels}) if needs_lengths else {}
+    if options.type == "event":
+        refuse_wrong_times(options.csv, labels, length_s, options.time_unit)
+    split_mode, assignment = assign_splits(options, labels, columns)
+    metadata = {
+        "task_name": options.name,
+        "version": options.version,
+        "mode": options.mode,
+        "embedding_type": options.type,
+        "prediction_type": "multilabel" if options.multilabel or options.type == "event" else "multiclass",
+        "split_mode": split_mode,
+        "sample_duration": options.clip_seconds or common_length_s(length_s),
+        "evaluation": options.metric or default_scores(options),
+    }
+    names: dict[str, str] = {}
+    splits: dict[str, list[Clip]] = {split: [] for split in sorted(set(assignment.values()))}
+    if split_mode == "trainvaltest":
+        splits = {split: [] for split in SPLITS}
+    for file, entries in labels.items():
+        name = Path(file).with_suffix(".wav").as_posix().replace("/", "_")
+        if names.setdefault(name, file) != file:
+            raise UserError(f"{file} and {names[name]} would both be called {name}: rename one")
+        if options.type == "event":
+            entries = cut_events(entries, options.clip_seconds or length_s[file])
+        splits[assignment[file]].append(Clip(name, options.audio / file, entries))
+    refuse_names(options.csv, names)
+    if options.type == "event":
+        kept = [event["label"] for clips in splits.values() for clip in clips for event in clip.labels]
+        refuse_lost_labels(options.csv, labels_of(labels), kept, options.clip_seconds)
+    empty = [split for split, clips in splits.items() if not clips]
+    if empty:
+        raise UserError(f"{options.csv}: no clips for {', '.join(empty)}: give more clips or other ratios")
+    return make_plan(metadata, splits)
+
+
+def collected(
+    rows: Sequence[tuple[int, dict[str, str]]], options: Options
+) -> tuple[dict[str, list[Any]], dict[str, tuple[str, str]]]:
+    """File to its labels or events, and file to its values of split and group column.
+
+    Raises:
+        UserError: rows of one file that name different splits or groups.
+    """
     labels: dict[str, list[Any]] = defaultdict(list)
     columns: dict[str, tuple[str, str]] = {}
     for line, row in rows:
@@ -139,33 +146,7 @@ def plan(folders: Sequence[Path], options: Options) -> Plan:
             entries.append({"label": row["label"], "start": start, "end": end})
         elif row["label"] and row["label"] not in entries:
             entries.append(row["label"])
-    check_labels(options, labels)
-    split_mode, assignment = assign_splits(options, labels, columns)
-    metadata = {
-        "task_name": options.name,
-        "version": options.version,
-        "mode": options.mode,
-        "embedding_type": options.type,
-        "prediction_type": "multilabel" if options.multilabel or options.type == "event" else "multiclass",
-        "split_mode": split_mode,
-        "sample_duration": options.clip_seconds or common_length_s([options.audio / file for file in labels]),
-        "evaluation": options.metric or default_scores(options),
-    }
-    names: dict[str, str] = {}
-    splits: dict[str, list[Clip]] = {split: [] for split in sorted(set(assignment.values()))}
-    if split_mode == "trainvaltest":
-        splits = {split: [] for split in SPLITS}
-    for file, entries in labels.items():
-        name = Path(file).with_suffix(".wav").as_posix().replace("/", "_")
-        if names.setdefault(name, file) != file:
-            raise UserError(f"{file} and {names[name]} would both be called {name}: rename one")
-        if options.type == "event" and options.clip_seconds:
-            entries = cut_events(entries, options.clip_seconds)
-        splits[assignment[file]].append(Clip(name, options.audio / file, entries))
-    empty = [split for split, clips in splits.items() if not clips]
-    if empty:
-        raise UserError(f"{options.csv}: no clips for {', '.join(empty)}: give more clips or other ratios")
-    return make_plan(metadata, splits)
+    return labels, columns
 
 
 def read_rows(options: Options) -> list[tuple[int, dict[str, str]]]:
@@ -176,18 +157,7 @@ def read_rows(options: Options) -> list[tuple[int, dict[str, str]]]:
     """
     wanted = ["file", "label", *(["start", "end"] if options.type == "event" else [])]
     wanted += [name for name in (options.split_column, options.group_column) if name]
-    try:
-        with options.csv.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns = reader.fieldnames or []
-            rows = [(reader.line_num, row) for row in reader]
-    except OSError as error:
-        raise UserError(f"{options.csv}: {error.strerror}") from None
-    absent = [name for name in wanted if name not in columns]
-    if absent or not rows:
-        raise UserError(
-            f"{options.csv}: columns {list(columns)}, {len(rows)} rows: expected {wanted} and rows"
-        )
+    rows = read_table(options.csv, wanted)
     problems = []
     for line, row in rows:
         problem = wrong_row(row, wanted, options)
@@ -202,7 +172,7 @@ def read_rows(options: Options) -> list[tuple[int, dict[str, str]]]:
 def wrong_row(row: dict[str, str], wanted: list[str], options: Options) -> str | None:
     may_be_empty = ("label", "start", "end") if options.type == "event" or options.multilabel else ()
     for name in wanted:
-        if row[name] is None or (not row[name] and name not in may_be_empty):
+        if not row[name] and name not in may_be_empty:
             return f"no {name}"
     if not (options.audio / row["file"]).is_file():
         return f"no file {options.audio / row['file']}"
@@ -211,7 +181,7 @@ def wrong_row(row: dict[str, str], wanted: list[str], options: Options) -> str |
             start, end = float(row["start"]), float(row["end"])
         except ValueError:
             return f"start {row['start']!r}, end {row['end']!r}: expected numbers ({options.time_unit})"
-        if not 0 <= start <= end:
+        if not 0 <= start <= end < math.inf:
             return f"start {start:g}, end {end:g}: expected 0 <= start <= end"
     return None
 
@@ -228,14 +198,24 @@ def check_labels(options: Options, labels: dict[str, list[Any]]) -> None:
                 f"{len(several)} clips have more than one label, the first {several[0]} "
                 f"({', '.join(labels[several[0]])}): give --multilabel"
             )
-    used = sorted(
-        {entry["label"] if isinstance(entry, dict) else entry for e in labels.values() for entry in e}
-    )
+    used = labels_of(labels)
     if not used:
         raise UserError(f"{options.csv}: no labels at all")
+    unprintable = [label for label in used if not label.isprintable()]
+    if unprintable:
+        raise UserError(f"{options.csv}: label {unprintable[0]!r} holds control characters: rename it")
+    for group in alike(used):
+        print(
+            f"notice: {options.csv}: labels {', '.join(map(repr, group))} count as different", file=sys.stderr
+        )
     for label, seen in zip(used, labels_as_the_runner_reads(used), strict=True):
         if label != seen:
             raise UserError(f"{options.csv}: the runner would read label {label!r} as {seen!r}: rename it")
+
+
+def labels_of(labels: Mapping[str, Sequence[Any]]) -> list[str]:
+    """All labels of a table, sorted."""
+    return sorted({e["label"] if isinstance(e, dict) else e for entries in labels.values() for e in entries})
 
 
 def assign_splits(
@@ -279,21 +259,3 @@ def default_scores(options: Options) -> list[str]:
     if options.type == "event":
         return ["event_onset_200ms_fms", "segment_1s_er"]
     return ["mAP"] if options.multilabel else ["top1_acc"]
-
-
-def common_length_s(paths: Sequence[Path]) -> float | None:
-    """The length of all the clips in seconds; None where they differ.
-
-    Raises:
-        UserError: files that cannot be read, each of them named.
-    """
-    lengths, problems = set(), []
-    for path in paths:
-        try:
-            lengths.add(measure(path).duration_s)
-        except SoundError as error:
-            problems.append(str(error))
-    if problems:
-        listed = "\n  ".join(problems)
-        raise UserError(f"{len(problems)} files cannot be read:\n  {listed}")
-    return lengths.pop() if len(lengths) == 1 else None

@@ -14,6 +14,7 @@ from eval_tasks.adapters.build import build, is_made_from
 from eval_tasks.adapters.plan import Plan
 from eval_tasks.adapters.raw_data import DATA_SETS
 from eval_tasks.errors import UserError
+from eval_tasks.locks import lock_of, locked
 from eval_tasks.tasks.archives import as_folders
 from eval_tasks.tasks.resample import resample_task
 from eval_tasks.tasks.task_folder import METADATA_FILE, TaskFolder
@@ -59,14 +60,15 @@ def make_task(
         raise UserError(f"sample rates {list(sample_rates)}: expected numbers of Hz above 0")
     plan = adapter.plan(folders, options)
     path = out / plan.folder_name
-    if not (path / METADATA_FILE).is_file():
-        return build(plan, out, sample_rates, jobs, progress), True
-    task = TaskFolder.open(path)
-    if not is_made_from(task, plan):
-        raise UserError(f"{path} is there with other clips or labels: delete it, or choose another --out")
-    for rate in sample_rates:
-        resample_task(task, rate, jobs=jobs, progress=progress)
-    return task, False
+    with locked(lock_of(path)):
+        if not (path / METADATA_FILE).is_file():
+            return build(plan, out, sample_rates, jobs, progress), True
+        task = TaskFolder.open(path)
+        if not is_made_from(task, plan):
+            raise UserError(f"{path} is there with other clips or labels: delete it, or give another --out")
+        for rate in sample_rates:
+            resample_task(task, rate, jobs=jobs, progress=progress)
+        return task, False
 
 
 def prepare(
@@ -119,7 +121,8 @@ def prepared(
         raise UserError(f"{adapter} has no option {sorted(unknown)}: expected some of {', '.join(known)}")
     # Unpacked archives are kept until the task is done, so that a second run finds them.
     unpacked = out / f".raw-{adapter}"
-    folders = as_folders(map(Path, raw), unpacked)
-    done = make_task(chosen, folders, chosen.Options(**options), out, sample_rates, jobs, progress)
-    shutil.rmtree(unpacked, ignore_errors=True)
+    with locked(out / f".prepare-{adapter}.lock"):
+        folders = as_folders(map(Path, raw), unpacked)
+        done = make_task(chosen, folders, chosen.Options(**options), out, sample_rates, jobs, progress)
+        shutil.rmtree(unpacked, ignore_errors=True)
     return done

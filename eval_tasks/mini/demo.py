@@ -78,7 +78,7 @@ def scores_table(
     for task in tasks:
         for number, metric in enumerate(task.evaluation):
             cells = [
-                f"{found[task.name][metric].mean:.3f}" if metric in found.get(task.name, {}) else "failed"
+                f"{found[task.name][metric].mean_text}" if metric in found.get(task.name, {}) else "failed"
                 for found in (floor, scores)
             ]
             name = task.task_name if number == 0 else ""

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eval_tasks.errors import UserError
-from eval_tasks.runs.results import unpickle
+from eval_tasks.runs.pickles import read_labels
+from eval_tasks.runs.scores import as_number
 from eval_tasks.tasks.task_folder import TaskFolder
 
 SELECT_EVERY_EPOCHS = 10
@@ -29,7 +30,8 @@ class Protocol:
     Attributes:
         standardize: embeddings to zero mean and unit deviation over the training split.
         select: ``last`` epoch or ``best`` validation score.
-        on: the split that is scored: ``test``, or ``valid`` to choose between models or options.
+        on: what is scored, see ``data_splits``: ``test``; ``valid``, to choose between models or
+            options; ``unseen``, to judge what was chosen so.
     """
 
     epochs: int = 250
@@ -82,7 +84,7 @@ def load_splits(task: TaskFolder, splits: Iterable[str]) -> SplitData:
         if not values.isfinite().all():
             raise UserError(f"{file} holds values that are not finite: the module is at fault")
         target = torch.zeros(shape[0], len(index))
-        for row, labels in enumerate(unpickle(task.path / f"{split}.target-labels.pkl")):
+        for row, labels in enumerate(read_labels(task.path / f"{split}.target-labels.pkl")):
             for label in labels:
                 if str(label) not in index:
                     raise UserError(f"{task.path}: label {label!r} is not in the vocabulary")
@@ -97,12 +99,19 @@ def load_splits(task: TaskFolder, splits: Iterable[str]) -> SplitData:
     return SplitData(torch.cat(embeddings), torch.cat(targets), names, torch.tensor(times), events)
 
 
-def data_splits(task: TaskFolder) -> list[tuple[list[str], list[str], list[str]]]:
-    """(train, valid, test) splits; with folds, each is tested once and the next one validates."""
+def data_splits(task: TaskFolder, on: str = "test") -> list[tuple[list[str], list[str], list[str]]]:
+    """(train, valid, scored) splits for each part of a probe.
+
+    With folds, ``test`` scores each of them once, and the next one validates, as in heareval. Every fold
+    is then part of the score, so a choice must leave one out: ``valid`` never reads the first fold, and
+    scores each of the others after training on the rest. ``unseen`` scores the first fold alone.
+    """
     if not task.is_folds:
-        return [(["train"], ["valid"], ["test"])]
+        return [(["train"], ["valid"], ["valid" if on == "valid" else "test"])]
     folds = sorted(task.splits)
-    turns = [folds[turn:] + folds[:turn] for turn in range(len(folds))]
+    if on == "valid":
+        return [([other for other in folds[1:] if other != fold], [fold], [fold]) for fold in folds[1:]]
+    turns = [folds[turn:] + folds[:turn] for turn in range(1 if on == "unseen" else len(folds))]
     return [(turn[2:], [turn[1]], [turn[0]]) for turn in turns]
 
 
@@ -174,7 +183,8 @@ class Scorer:
         if postprocessing is None:
             predicted = (logits.sigmoid() if self.task.is_multilabel else logits.softmax(1)).numpy()
             return {
-                name: _plain(score(predicted, data.targets.numpy())) for name, score in self.functions.items()
+                name: _plain(name, score(predicted, data.targets.numpy()))
+                for name, score in self.functions.items()
             }
         from heareval.predictions.task_predictions import get_events_for_all_files
 
@@ -183,26 +193,24 @@ class Scorer:
         events = get_events_for_all_files(
             logits.sigmoid(), data.file_names, data.timestamps_ms, labels, {}, chosen
         )[chosen]
-        return {name: _plain(score(events, data.events)) for name, score in self.functions.items()}
+        return {name: _plain(name, score(events, data.events)) for name, score in self.functions.items()}
 
     def main(self, scores: dict[str, float]) -> float:
-        """The main score, turned so that higher is better."""
+        """The main score, turned so that higher is better; an undefined one is the worst."""
         name, function = next(iter(self.functions.items()))
+        if math.isnan(scores[name]):
+            return -math.inf
         return scores[name] if function.maximize else -scores[name]
 
 
-def _plain(score: Any) -> float:
-    """A score as a number; sed_eval's F-measure of no prediction at all is not a number, and counts 0."""
-    value = float(score[0][1] if isinstance(score, tuple) else score)
-    return 0.0 if math.isnan(value) else value
+def _plain(metric: str, score: Any) -> float:
+    return as_number(metric, float(score[0][1] if isinstance(score, tuple) else score))
 
 
 def probe_split(
     task: TaskFolder, splits: tuple[list[str], list[str], list[str]], protocol: Protocol, seed: int
 ) -> dict[str, Any]:
     """Train on one division into train, valid and test; the scores of ``protocol.on`` and what was chosen."""
-    if protocol.on == "valid":  # the test split is not even read
-        splits = (splits[0], splits[1], splits[1])
     parts = [load_splits(task, names) for names in splits]
     if protocol.standardize:
         deviation, mean = torch.std_mean(parts[0].embeddings, dim=0)

@@ -8,28 +8,34 @@ validation split. Tasks with folds: the mean over folds. Seeds that are done are
 
 Where the paper is silent: embeddings are taken as they are (--standardize: zero mean and unit deviation
 over the training split) and the layer of the last epoch counts (--select best: of the best validation
-score, looked at every 10 epochs). --on valid scores the validation split, without reading the test
-split: for choosing options or weights.
+score, looked at every 10 epochs).
+
+To choose between options or weights: --on valid scores the validation split and never reads the test
+split. Of a task with folds it never reads the first fold, and scores each of the others after training on
+the rest; as `--on test` scores every fold, it holds clips that the choice has seen, and --on unseen
+scores the first fold alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
-import joblib
 import torch
 
 from eval_tasks.errors import UserError
-from eval_tasks.files import write_json
+from eval_tasks.files import refuse_links_outside, write_json
+from eval_tasks.locks import locked
 from eval_tasks.probe.linear import Protocol, data_splits, probe_split
 from eval_tasks.runs.harness import default_threads
-from eval_tasks.runs.results import ModelFolder, Score, find_models, probe_scores
+from eval_tasks.runs.results import ModelFolder, find_models
+from eval_tasks.runs.scores import Score, probe_scores
 from eval_tasks.tasks.task_folder import TaskFolder
+from eval_tasks.workers import in_processes
 
 
 def probe_task(folder: Path, out: Path, protocol: Protocol, seeds: int, threads: int = 1) -> str:
@@ -37,21 +43,26 @@ def probe_task(folder: Path, out: Path, protocol: Protocol, seeds: int, threads:
     torch.set_num_threads(threads)
     try:
         task = TaskFolder.open(folder)
-        for seed in range(seeds):
-            file = out / f"seed{seed}.json"
-            if file.exists():
-                continue
-            start = time.monotonic()
-            parts = [probe_split(task, splits, protocol, seed) for splits in data_splits(task)]
-            scores = {
-                name: statistics.fmean(part["scores"][name] for part in parts) for name in parts[0]["scores"]
-            }
-            seconds = round(time.monotonic() - start, 1)
-            content = {"scores": scores, "parts": parts, "seed": seed, "seconds": seconds}
-            write_json(file, {**content, "protocol": asdict(protocol)})
+        with locked(out / ".lock"):
+            for seed in range(seeds):
+                file = out / f"seed{seed}.json"
+                if not file.exists():
+                    write_json(file, probe_seed(task, protocol, seed))
+    except UserError as error:
+        return str(error)
     except Exception as error:  # reported with the other tasks' results, which it must not cost
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def probe_seed(task: TaskFolder, protocol: Protocol, seed: int) -> dict[str, Any]:
+    """The content of a seed's file: scores over all parts, and each part by itself."""
+    start = time.monotonic()
+    parts = [probe_split(task, splits, protocol, seed) for splits in data_splits(task, protocol.on)]
+    scores = {name: Score.of([part["scores"][name] for part in parts]).mean for name in parts[0]["scores"]}
+    seconds = round(time.monotonic() - start, 1)
+    content = {"scores": scores, "parts": parts, "seed": seed, "seconds": seconds}
+    return {**content, "protocol": asdict(protocol)}
 
 
 def probe_models(
@@ -89,13 +100,15 @@ def probe_models(
     if not todo:
         raise UserError("no finished embeddings to probe: make them with `python -m eval_tasks run`")
 
+    for model, _, _, out in todo:
+        refuse_links_outside(model.path, [out.parent.parent, out.parent, out])
+
     def work(number: int) -> tuple[int, str]:
         _, _, folder, out = todo[number]
         return number, probe_task(folder, out, protocol, seeds, default_threads(jobs))
 
     results = []
-    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-    for number, problem in parallel(joblib.delayed(work)(number) for number in range(len(todo))):
+    for number, problem in in_processes(work, ((number,) for number in range(len(todo))), jobs):
         model, task, _, out = todo[number]
         scores = {} if problem else probe_scores(sorted(out.glob("seed*.json")))
         results.append((model.name, task, scores, problem))
@@ -117,7 +130,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dropout", type=float, default=paper.dropout, help="default: %(default)s")
     add("--standardize", action="store_true", help="standardize embeddings over the training split")
     add("--select", choices=("last", "best"), default=paper.select, help="epoch that counts")
-    add("--on", choices=("test", "valid"), default=paper.on, help="split to score (default: %(default)s)")
+    add(
+        "--on",
+        choices=("test", "valid", "unseen"),
+        default=paper.on,
+        help="what to score (default: %(default)s)",
+    )
     add("--jobs", type=int, default=1, help="tasks at once")
 
 
@@ -127,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
     protocol = Protocol(**{field.name: getattr(args, field.name) for field in fields(Protocol)})
 
     def show(model: str, task: str, scores: dict[str, Score], problem: str) -> None:
-        shown = ", ".join(f"{name} {s.mean:.3f} +- {s.deviation:.3f}" for name, s in scores.items())
+        shown = ", ".join(f"{name} {score}" for name, score in scores.items())
         print(f"{model} {task}: {f'failed: {problem}' if problem else shown}", flush=True)
 
     results = probe_models(find_models(args.out), protocol, args.seeds, args.task, args.jobs, show)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from eval_tasks.report.table import METRICS, Scores, best_model, shows_references
+from eval_tasks.report.text import one_line
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #667085; --line: #d9dee7; --page: #ffffff;
@@ -56,29 +57,34 @@ class Section:
     body: str
 
 
+def shown(text: str) -> str:
+    """A text, such as a name from a file, as HTML."""
+    return escape(one_line(text))
+
+
 def breakable(name: str) -> str:
     """A long name that a narrow column breaks between its parts only."""
-    return re.sub(r"([_./-])", r"\1<wbr>", escape(name))
+    return re.sub(r"([_./-])", r"\1<wbr>", shown(name))
 
 
 def table(scores: Scores, protocol: str) -> str:
     references = [name for name in scores.reference_names if shows_references(protocol, name)]
     head = ["task", "score", *scores.models]
     cells = [f"<th>{breakable(name)}</th>" for name in head]
-    cells += [f'<th class="reference">{escape(name)}</th>' for name in references]
+    cells += [f'<th class="reference">{shown(name)}</th>' for name in references]
     lines = [f"<thead><tr>{''.join(cells)}</tr></thead><tbody>"]
     previous = None
     for (task, metric), by_model in scores.of(protocol).items():
         best = best_model(metric, by_model)
-        cells = [f"<th>{escape(task) if task != previous else ''}</th>"]
-        cells.append(f"<td>{escape(METRICS.get(metric, metric))}</td>")
+        cells = [f"<th>{shown(task) if task != previous else ''}</th>"]
+        cells.append(f"<td>{shown(METRICS.get(metric, metric))}</td>")
         previous = task
         for model in scores.models:
             text = ""
             if model in by_model:
                 score = by_model[model]
-                text = f"{score.mean:.3f}"
-                text += f" <small>± {score.deviation:.3f}</small>" if score.has_deviation else ""
+                text = score.mean_text
+                text += f" <small>{score.spread_text}</small>" if score.spread_text else ""
             cells.append(f'<td class="best">{text}</td>' if model == best else f"<td>{text}</td>")
         values = scores.references[task, metric]
         for name in references:
@@ -88,25 +94,25 @@ def table(scores: Scores, protocol: str) -> str:
 
 
 def plain_table(header: list[str], rows: list[list[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    head = "".join(f"<th>{shown(name)}</th>" for name in header)
+    body = "".join(f"<tr>{''.join(f'<td>{shown(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def figures(drawings: list[Drawing]) -> str:
-    shown = "".join(
-        f"<figure>{drawing.svg}<figcaption>{escape(drawing.caption)}</figcaption></figure>"
+    drawn = "".join(
+        f"<figure>{drawing.svg}<figcaption>{shown(drawing.caption)}</figcaption></figure>"
         for drawing in drawings
     )
-    return f'<div class="pair">{shown}</div>' if len(drawings) > 1 else shown
+    return f'<div class="pair">{drawn}</div>' if len(drawings) > 1 else drawn
 
 
 def page(title: str, subtitle: str, sections: list[Section]) -> str:
     body = "".join(
-        f"<h2>{escape(section.title)}</h2><p>{escape(section.text)}</p>{section.body}" for section in sections
+        f"<h2>{shown(section.title)}</h2><p>{shown(section.text)}</p>{section.body}" for section in sections
     )
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{shown(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
-        f'<body><h1>{escape(title)}</h1><p class="soft">{escape(subtitle)}</p>{body}</body></html>\n'
+        f'<body><h1>{shown(title)}</h1><p class="soft">{shown(subtitle)}</p>{body}</body></html>\n'
     )

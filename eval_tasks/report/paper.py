@@ -16,7 +16,9 @@ from pathlib import Path
 
 from eval_tasks.errors import UserError
 from eval_tasks.report.table import Scores, gather, pipe_table, score_text
-from eval_tasks.runs.results import Score, find_models
+from eval_tasks.report.text import markdown
+from eval_tasks.runs.results import find_models
+from eval_tasks.runs.scores import Score
 from eval_tasks.tasks.registry import select_folders
 
 # Column of the paper: option that names the task, metric.
@@ -83,7 +85,10 @@ def paper_tables(scores: Scores, protocol: str, tasks: Mapping[str, str]) -> str
     found = scores.of(protocol)
     columns = [found.get((tasks[option], metric), {}) for option, metric in COLUMNS.values()]
     others = [model for model in scores.models if model not in PAPER]
-    header = ["", *(cell for name in COLUMNS for cell in (f"{name}: {short(name, tasks)}", "paper"))]
+    header = [
+        "",
+        *(cell for name in COLUMNS for cell in (f"{name}: {markdown(short(name, tasks))}", "paper")),
+    ]
     text = f"## {protocol}\n"
     for title, names in TABLES.items():
         rows = [row for row in names if row in scores.models]
@@ -92,7 +97,7 @@ def paper_tables(scores: Scores, protocol: str, tasks: Mapping[str, str]) -> str
             ours = [score_text(column.get(row)) for column in columns]
             papers = [f"{figure:.3f}" for figure in PAPER.get(row, ())] or [""] * len(ours)
             cells = [text for pair in zip(ours, papers, strict=True) for text in pair]
-            lines.append([names.get(row, row), *cells])
+            lines.append([names.get(row, markdown(row)), *cells])
         agreed = ", ".join(
             f"{name} {agreement(rows, column, place)}"
             for place, (name, column) in enumerate(zip(COLUMNS, columns, strict=True))

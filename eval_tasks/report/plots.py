@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import textwrap
 from pathlib import Path
@@ -18,8 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from eval_tasks.report import text
 from eval_tasks.report.table import LOW_IS_GOOD, METRICS, Scores
-from eval_tasks.runs.results import unpickle
+from eval_tasks.runs.pickles import unpickle
+from eval_tasks.runs.scores import Score
 
 COLOURS = ("#5b8def", "#f28e2b", "#3fa776", "#d9537a", "#9a6fd0", "#2aa7b8", "#b58b35", "#8a8f98")
 INK = "#123456"  # stands for the page's text colour in SVG, black on white in PNG
@@ -57,7 +60,7 @@ def colour(models: list[str], model: str) -> str:
 
 def wrapped(task: str) -> str:
     """A task's name in two lines: what it is, and version and mode."""
-    return task.replace("-", "\n", 1)
+    return text.figure(task).replace("-", "\n", 1)
 
 
 def bars(scores: Scores, protocol: str) -> Figure:
@@ -71,9 +74,7 @@ def bars(scores: Scores, protocol: str) -> Figure:
             for number, model in enumerate(scores.models):
                 if model in row:
                     x = place - 0.4 + (number + 0.5) * width
-                    error = row[model].deviation or None
-                    axes.bar(x, row[model].mean, 0.9 * width, color=colour(scores.models, model), yerr=error,
-                             error_kw={"ecolor": INK, "elinewidth": 1})  # fmt: skip
+                    draw_bar(axes, x, 0.9 * width, row[model], colour(scores.models, model))
             chance = scores.references[key]["chance"]
             axes.plot([place - 0.42, place + 0.42], [chance, chance], color=INK, lw=1.2, ls=(0, (4, 2)))
         named = [(task, textwrap.fill(METRICS.get(metric, metric), 14)) for task, metric in rows]
@@ -87,8 +88,17 @@ def bars(scores: Scores, protocol: str) -> Figure:
     return figure
 
 
+def draw_bar(axes: Axes, x: float, width: float, score: Score, paint: str) -> None:
+    """A bar with its deviation; a word where the score is infinite or undefined."""
+    if math.isfinite(score.mean):
+        error = score.deviation if math.isfinite(score.deviation) and score.deviation else None
+        axes.bar(x, score.mean, width, color=paint, yerr=error, error_kw={"ecolor": INK, "elinewidth": 1})
+    else:
+        axes.annotate(score.mean_text, (x, 0), rotation=90, ha="center", va="bottom", color=paint)
+
+
 def model_legend(axes: Axes, models: list[str], *more: Any) -> None:
-    handles = [Patch(color=colour(models, model), label=model) for model in models]
+    handles = [Patch(color=colour(models, model), label=text.figure(model)) for model in models]
     axes.legend(
         handles=[*handles, *more],
         loc="lower center",
@@ -112,7 +122,7 @@ def radar(scores: Scores, protocol: str) -> Figure | None:
         figure = Figure(figsize=(5.6, 4.6))
         axes = figure.add_subplot(projection="polar")
         for model in scores.models:
-            values = [row[model].mean if model in row else np.nan for row in rows.values()]
+            values = [_finite(row.get(model)) for row in rows.values()]
             around = [*values, values[0]]
             axes.plot(
                 [*angles, angles[0]], around, color=colour(scores.models, model), lw=2, marker="o", ms=4
@@ -127,6 +137,10 @@ def radar(scores: Scores, protocol: str) -> Figure | None:
         axes.grid(alpha=0.25, color=INK)
         axes.spines["polar"].set_alpha(0.3)
     return figure
+
+
+def _finite(score: Score | None) -> float:
+    return score.mean if score is not None and math.isfinite(score.mean) else math.nan
 
 
 def pitch_confusion(scores: Scores, task: str, folders: dict[str, Path]) -> Figure:
@@ -147,11 +161,11 @@ def pitch_confusion(scores: Scores, task: str, folders: dict[str, Path]) -> Figu
             shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
             axes.imshow(shares, origin="lower", cmap="magma", vmin=0, vmax=1, interpolation="nearest")
             ticks = np.arange(0, len(labels), 12)
-            axes.set_xticks(ticks, [labels[tick] for tick in ticks], fontsize=8)
-            axes.set_yticks(ticks, [labels[tick] for tick in ticks], fontsize=8)
+            axes.set_xticks(ticks, [text.figure(labels[tick]) for tick in ticks], fontsize=8)
+            axes.set_yticks(ticks, [text.figure(labels[tick]) for tick in ticks], fontsize=8)
             octaves = sum(np.trace(counts, step) for step in range(12, len(labels), 12))
             octaves += sum(np.trace(counts, -step) for step in range(12, len(labels), 12))
-            axes.set_title(model, fontsize=10)
+            axes.set_title(text.figure(model), fontsize=10)
             right, wrong = np.trace(counts) / counts.sum(), octaves / counts.sum()
             axes.set_xlabel(f"predicted MIDI note\nright {right:.1%}, octave off {wrong:.1%}")
         panels[0].set_ylabel("true MIDI note")
@@ -191,12 +205,12 @@ def event_scene(scores: Scores, task: str, folders: dict[str, Path]) -> Figure:
                 axes.barh(place, length_s, 0.85 * lane, left=start_s, color=paint)
         for boundary in np.arange(0.5, len(labels) - 1):
             axes.axhline(boundary, color=INK, alpha=0.15, lw=0.8)
-        axes.set_yticks(range(len(labels)), labels)
+        axes.set_yticks(range(len(labels)), [text.figure(label) for label in labels])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(-0.5, len(labels) - 0.5)
         last_s = max((event["end"] / 1000 for event in truth[scene]), default=SCENE_WINDOW_S)
         axes.set_xlim(0, min(SCENE_WINDOW_S, last_s + 1))
-        axes.set_xlabel(f"seconds of {scene}")
-        handles = [Patch(color=paint, label=name) for name, (_, paint) in named.items()]
+        axes.set_xlabel(f"seconds of {text.figure(scene)}")
+        handles = [Patch(color=paint, label=text.figure(name)) for name, (_, paint) in named.items()]
         axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
     return figure

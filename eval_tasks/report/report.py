@@ -14,12 +14,19 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from eval_tasks.errors import UserError
-from eval_tasks.files import write_text
+from eval_tasks.files import read_json, write_text
+from eval_tasks.locks import locked
 from eval_tasks.report import html
 from eval_tasks.report.table import Scores, display_names, gather, markdown_table, pipe_table
+from eval_tasks.report.text import csv_cell, markdown
 from eval_tasks.runs.results import ModelFolder, find_models
+from eval_tasks.runs.scores import as_number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CHANCE = (
     "Chance is an answer that does not listen: one over the number of classes (pitch classes for chroma), "
@@ -44,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    page = write_report(find_models(args.folders), args.out, args.title)
+    with locked(args.out / ".lock"):
+        page = write_report(find_models(args.folders), args.out, args.title)
     print(f"wrote {page}, and report.md, scores.csv and figures/ beside it")
     return 0
 
@@ -65,43 +73,78 @@ def write_report(models: Sequence[ModelFolder], out: Path, title: str = "HEAR ev
     folders = dict(zip(display_names(models), models, strict=True))
     out.mkdir(parents=True, exist_ok=True)
     (out / "figures").mkdir(exist_ok=True)
-    sections, markdown = [], [f"# {title}\n", *subtitle(scores, "\n")]
+    sections, lines = [], [f"# {markdown(title)}\n", *subtitle(scores, "\n")]
 
     def drawing(name: str, figure: plots.Figure, caption: str) -> html.Drawing:
         plots.to_png(figure, out / "figures" / f"{name}.png")
-        markdown.append(f"\n![{caption}](figures/{name}.png)\n")
+        lines.append(f"\n![{markdown(caption)}](figures/{name}.png)\n")
         return html.Drawing(plots.to_svg(figure), caption)
 
     for number, protocol in enumerate(scores.protocols):
         about = PROTOCOLS[protocol.split(",")[0]] + " " + spread(protocol)
-        markdown.append(f"\n## {protocol}\n\n{about}\n\n{markdown_table(scores, protocol)}")
+        lines.append(f"\n## {markdown(protocol)}\n\n{about}\n\n{markdown_table(scores, protocol)}")
         drawings = [drawing(f"bars-{number}", plots.bars(scores, protocol), f"Main scores, {protocol}")]
         if figure := plots.radar(scores, protocol):
             drawings.append(drawing(f"radar-{number}", figure, f"Main scores around, {protocol}"))
         sections.append(html.Section(protocol, about, html.table(scores, protocol) + html.figures(drawings)))
 
-    for task, description in scores.tasks.items():
-        predicted = latest_predictions(folders, scores.models, task)
-        if not predicted:
-            continue
-        if "pitch_acc" in description.evaluation:
-            heading, text = f"Pitches of {task}", "Rows are true notes; off the diagonal by 12 is an octave."
-            figure = plots.pitch_confusion(scores, task, predicted)
-        elif description.is_event:
-            heading, text = f"A scene of {task}", "What sounds, and below it what each model heard."
-            figure = plots.event_scene(scores, task, predicted)
-        else:
-            continue
-        markdown.append(f"\n## {heading}\n\n{text}\n")
-        sections.append(html.Section(heading, text, html.figures([drawing(f"detail-{task}", figure, task)])))
+    for number, task in enumerate(scores.tasks):
+        if detail := task_detail(scores, task, folders):
+            lines.append(f"\n## {markdown(detail.heading)}\n\n{detail.text}\n")
+            shown = html.figures([drawing(f"detail-{number}", detail.figure, task)])
+            sections.append(html.Section(detail.heading, detail.text, shown))
 
     header, rows = model_rows(folders, scores.models)
-    markdown.append("\n## Models\n\n" + pipe_table([header, ["---"] * len(header), *rows]))
+    cells = [[markdown(cell) for cell in row] for row in rows]
+    lines.append("\n## Models\n\n" + pipe_table([header, ["---"] * len(header), *cells]))
     sections.append(html.Section("Models", "", html.plain_table(header, rows)))
-    scores.table.to_csv(out / "scores.csv", index=False)
-    write_text(out / "report.md", "".join(markdown))
+    write_text(out / "scores.csv", csv_text(scores))
+    write_text(out / "report.md", "".join(lines))
     write_text(out / "report.html", html.page(title, " ".join(subtitle(scores, "")), sections))
     return out / "report.html"
+
+
+def csv_text(scores: Scores) -> str:
+    """All scores as CSV, with names as text."""
+    table = scores.table.copy()
+    for column in ("protocol", "task", "metric", "model"):
+        table[column] = table[column].map(csv_cell)
+    return str(table.to_csv(index=False, na_rep="nan"))
+
+
+class Detail(NamedTuple):
+    """A closer look at the answers to one task."""
+
+    heading: str
+    text: str
+    figure: Figure
+
+
+def task_detail(scores: Scores, task: str, folders: dict[str, ModelFolder]) -> Detail | None:
+    """Notes heard for notes played, or a scene of events; None for other tasks and without predictions.
+
+    Raises:
+        UserError: predictions that heareval does not write.
+    """
+    from eval_tasks.report import plots
+
+    description = scores.tasks[task]
+    predicted = latest_predictions(folders, scores.models, task)
+    if not predicted:
+        return None
+    try:
+        if "pitch_acc" in description.evaluation:
+            text = "Rows are true notes; off the diagonal by 12 is an octave."
+            return Detail(f"Pitches of {task}", text, plots.pitch_confusion(scores, task, predicted))
+        if description.is_event:
+            text = "What sounds, and below it what each model heard."
+            return Detail(f"A scene of {task}", text, plots.event_scene(scores, task, predicted))
+    except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        files = ", ".join(map(str, predicted.values()))
+        raise UserError(f"predictions that heareval does not write ({error!r}), in {files}") from None
+    return None
 
 
 def subtitle(scores: Scores, end: str) -> list[str]:
@@ -127,6 +170,12 @@ def latest_predictions(folders: dict[str, ModelFolder], models: list[str], task:
     return found
 
 
+def elapsed_s(profile: Path) -> float:
+    """Seconds that the embeddings of a task took, from heareval's own profile; 0 where there is none."""
+    value = read_json(profile).get("time_elapsed", 0.0) if profile.is_file() else 0.0
+    return as_number("time_elapsed", value)
+
+
 def model_rows(folders: dict[str, ModelFolder], models: list[str]) -> tuple[list[str], list[list[str]]]:
     """What each model is, and how long its embeddings took."""
     header = [
@@ -142,7 +191,7 @@ def model_rows(folders: dict[str, ModelFolder], models: list[str]) -> tuple[list
         model = folders[name]
         info = model.info
         profiles = [folder / "profile.embeddings.json" for folder in model.embeddings().values()]
-        seconds = sum(json.loads(file.read_text())["time_elapsed"] for file in profiles)
+        seconds = sum(elapsed_s(file) for file in profiles)
         weights = f"{Path(info['model']).name} {info['model_sha256'][:8]}" if info["model"] else "default"
         sizes = f"{info['scene_embedding_size']} / {info['timestamp_embedding_size']}"
         options = json.dumps(info["model_options"]) if info["model_options"] else ""

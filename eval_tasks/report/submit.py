@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import importlib.metadata
 import io
 import json
+import math
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -30,9 +31,12 @@ from statistics import fmean
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json, write_text
 from eval_tasks.report.leaderboard import leaderboard, published_task
+from eval_tasks.report.text import csv_cell
 from eval_tasks.runs.describe import ask
 from eval_tasks.runs.harness import GRIDS, environment
-from eval_tasks.runs.results import IDENTITY, ModelFolder, find_models, heareval_scores
+from eval_tasks.runs.results import IDENTITY, ModelFolder, find_models
+from eval_tasks.runs.scores import Score, heareval_scores
+from eval_tasks.tasks.archives import folder_beside
 from eval_tasks.tasks.registry import HearTask, hear_tasks
 from eval_tasks.tasks.task_folder import TaskFolder
 
@@ -48,7 +52,13 @@ def task_score(model: ModelFolder, grid: str, entry: HearTask) -> tuple[float, s
         if published_task(task) is not entry:
             clips = sum(len(task.split(split)) for split in task.splits)
             return 0.0, f"{entry.title}: {name} is not the published task ({clips} clips, not {entry.clips})"
-        scores.append(heareval_scores(done[name])[entry.score].mean)
+        score = heareval_scores(done[name]).get(entry.score, Score.of([math.nan]))
+        if score.undefined or not math.isfinite(score.mean):
+            return (
+                0.0,
+                f"{entry.title}: {entry.score} of {name} is {score}: expected a finite score in each fold",
+            )
+        scores.append(score.mean)
     return fmean(scores), ""
 
 
@@ -129,19 +139,29 @@ def submit(model: ModelFolder, out: Path, name: str, url: str, grid: str = "defa
     if not valid:
         raise UserError(f"hearvalidator does not accept {info['module']}:\n{log}")
 
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     columns = io.StringIO()
     writer = csv.writer(columns, lineterminator="\n")
     writer.writerow(["Model", "URL", "Submission Date", *row])
-    writer.writerow([name, url, time.strftime("%Y-%m-%d"), *(f"{score:.9f}" for score in row.values())])
-    write_text(partial / "row.csv", columns.getvalue())
-    write_text(partial / "validator.log", log)
-    write_json(partial / "model.json", info)
+    writer.writerow(
+        [
+            csv_cell(name),
+            csv_cell(url),
+            time.strftime("%Y-%m-%d"),
+            *(f"{score:.9f}" for score in row.values()),
+        ]
+    )
     packages = {f"{d.metadata['Name']}=={d.version}" for d in importlib.metadata.distributions()}
-    write_text(partial / "environment.txt", "\n".join(sorted(packages, key=str.lower)) + "\n")
-    write_text(partial / "REPRODUCE.md", reproduce(model, grid, name, url))
-    partial.rename(out)
+    try:
+        with folder_beside(out) as partial:
+            write_text(partial / "row.csv", columns.getvalue())
+            write_text(partial / "validator.log", log)
+            write_json(partial / "model.json", info)
+            write_text(partial / "environment.txt", "\n".join(sorted(packages, key=str.lower)) + "\n")
+            write_text(partial / "REPRODUCE.md", reproduce(model, grid, name, url))
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        raise UserError(f"{out} was made by another process meanwhile: nothing was written") from None
     return out
 
 

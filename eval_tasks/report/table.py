@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from statistics import fmean
 
 import pandas as pd
 
 from eval_tasks.report.leaderboard import NAMED, leaderboard, published_task
-from eval_tasks.runs.results import ModelFolder, Score, heareval_scores, probe_scores
+from eval_tasks.report.text import markdown
+from eval_tasks.runs.results import ModelFolder
+from eval_tasks.runs.scores import Score, heareval_scores, probe_scores
 from eval_tasks.tasks.task_folder import TaskFolder
 
 METRICS = {
@@ -50,7 +53,7 @@ class Scores:
     """Everything that a report shows in numbers.
 
     Attributes:
-        table: columns protocol, task, metric, model, mean, deviation, count.
+        table: columns protocol, task, metric, model, mean, deviation, count, undefined.
         models: names, untrained baselines first.
         tasks: name to its folder (embeddings carry the task's description).
         references: (task, metric) to chance and, for published tasks, the leaderboard's numbers.
@@ -77,25 +80,17 @@ class Scores:
         for task, metric in self.references:
             rows = chosen[(chosen["task"] == task) & (chosen["metric"] == metric)]
             if len(rows):
-                scores = {row.model: Score(row.mean, row.deviation, row.count) for row in _rows(rows)}
-                found[task, metric] = scores
+                found[task, metric] = _by_model(rows)
         return found
 
     def main_metric(self, task: str) -> str:
         return self.tasks[task].evaluation[0]
 
 
-@dataclass(frozen=True)
-class _Row:
-    model: str
-    mean: float
-    deviation: float
-    count: int
-
-
-def _rows(rows: pd.DataFrame) -> list[_Row]:
-    columns = ("model", "mean", "deviation", "count")
-    return [_Row(*values) for values in zip(*(rows[column].tolist() for column in columns), strict=True)]
+def _by_model(rows: pd.DataFrame) -> dict[str, Score]:
+    columns = [rows[field.name].tolist() for field in fields(Score)]
+    scores = [Score(*values) for values in zip(*columns, strict=True)]
+    return dict(zip(rows["model"].tolist(), scores, strict=True))
 
 
 def display_names(models: Sequence[ModelFolder]) -> list[str]:
@@ -118,7 +113,7 @@ def gather(models: Sequence[ModelFolder]) -> Scores:
         for protocol, files in model.probes().items():
             for task, seeds in files.items():
                 rows += _score_rows(f"probe, {protocol}", task, name, probe_scores(seeds))
-    columns = ["protocol", "task", "metric", "model", "mean", "deviation", "count"]
+    columns = ["protocol", "task", "metric", "model", "mean", "deviation", "count", "undefined"]
     floors = [name for name, model in named.items() if model.info["module"].startswith(FLOOR_MODULES)]
     ordered = [*floors, *(name for name in named if name not in floors)]
     tasks = dict(sorted(tasks.items()))
@@ -127,7 +122,7 @@ def gather(models: Sequence[ModelFolder]) -> Scores:
 
 def _score_rows(protocol: str, task: str, model: str, scores: dict[str, Score]) -> list[tuple[object, ...]]:
     return [
-        (protocol, task, metric, model, score.mean, score.deviation, score.count)
+        (protocol, task, metric, model, score.mean, score.deviation, score.count, score.undefined)
         for metric, score in scores.items()
     ]
 
@@ -149,6 +144,7 @@ def references(tasks: Iterable[TaskFolder]) -> dict[tuple[str, str], dict[str, f
 
 def best_model(metric: str, scores: dict[str, Score]) -> str:
     """Name of the best of several models; '' where there is nothing to choose from."""
+    scores = {model: score for model, score in scores.items() if not math.isnan(score.mean)}
     if len(scores) < 2:
         return ""
     choose = min if metric in LOW_IS_GOOD else max
@@ -162,20 +158,18 @@ def shows_references(protocol: str, reference: str) -> bool:
 
 def score_text(score: Score | None) -> str:
     """Mean, and the deviation where there is one; '' for no score."""
-    if score is None:
-        return ""
-    return f"{score.mean:.3f}" + (f" ± {score.deviation:.3f}" if score.has_deviation else "")
+    return "" if score is None else str(score)
 
 
 def pipe_table(lines: Iterable[Iterable[str]]) -> str:
-    """Rows of cells as Markdown."""
+    """Rows of cells as Markdown; what comes from files has been through ``text.markdown``."""
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def markdown_table(scores: Scores, protocol: str) -> str:
     """Tasks and scores by models, the best model in bold."""
     columns = [name for name in scores.reference_names if shows_references(protocol, name)]
-    header = ["task", "score", *scores.models, *columns]
+    header = ["task", "score", *map(markdown, scores.models), *columns]
     lines = [header, ["---"] * 2 + ["---:"] * (len(header) - 2)]
     for (task, metric), by_model in scores.of(protocol).items():
         best = best_model(metric, by_model)
@@ -185,5 +179,5 @@ def markdown_table(scores: Scores, protocol: str) -> str:
             cells.append(f"**{text}**" if model == best else text)
         values = scores.references[task, metric]
         cells += [f"{values[name]:.3f}" if name in values else "" for name in columns]
-        lines.append([task, METRICS.get(metric, metric), *cells])
+        lines.append([markdown(task), METRICS.get(metric, markdown(metric)), *cells])
     return pipe_table(lines)

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -46,7 +47,7 @@ def progress_of(stage: str, log: Path) -> tuple[float, str]:
 def one_line(result: TaskResult) -> str:
     if result.status == "failed":
         return f"{result.task}: failed: {result.error.splitlines()[0]}"
-    scores = ", ".join(f"{metric} {score.mean:.3f}" for metric, score in result.scores.items())
+    scores = ", ".join(f"{metric} {score.mean_text}" for metric, score in result.scores.items())
     times = f"embeddings {result.embeddings_s:.0f} s, predictions {result.predictions_s:.0f} s"
     return f"{result.task}: {scores} ({'was done before' if result.status == 'skipped' else times})"
 
@@ -57,9 +58,9 @@ class RunDisplay:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeElapsedColumn(),
             console=self.console,
             disable=not self.console.is_terminal,
@@ -96,7 +97,7 @@ class RunDisplay:
             self.progress.update(self.rows[result.task], completed=100.0, state=state)
             self.progress.stop_task(self.rows[result.task])
         else:
-            self.console.print(one_line(result), highlight=False, soft_wrap=True)
+            self.console.print(one_line(result), markup=False, highlight=False, soft_wrap=True)
 
     def _poll(self) -> None:
         while not self.closing.wait(0.5):
@@ -112,12 +113,12 @@ class RunDisplay:
     def summary(self, results: Iterable[TaskResult]) -> None:
         """Scores of all tasks in one table, then what failed and why."""
         results = sorted(results, key=lambda result: result.task)
-        table = Table("task", "status", "score", title=results[0].model if results else None)
+        table = Table("task", "status", "score", title=escape(results[0].model) if results else None)
         for result in results:
-            scores = "\n".join(f"{metric} {score.mean:.3f}" for metric, score in result.scores.items())
-            table.add_row(result.task, result.status, scores)
+            scores = "\n".join(f"{metric} {score.mean_text}" for metric, score in result.scores.items())
+            table.add_row(escape(result.task), result.status, escape(scores))
         self.console.print(table)
         for result in results:
             if result.status == "failed":
-                self.console.rule(f"{result.task} failed", align="left")
+                self.console.rule(escape(f"{result.task} failed"), align="left")
                 self.console.print(result.error, markup=False, highlight=False, soft_wrap=True)

@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from eval_tasks.locks import Stopped
+
 GRIDS = ("default", "fast", "faster")
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -24,10 +26,6 @@ THREAD_VARIABLES = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
 )
-
-
-class Stopped(Exception):
-    """The run is being stopped, and with it this process; what is done stays done."""
 
 
 _children: set[subprocess.Popen[bytes]] = set()
@@ -168,26 +166,6 @@ def children_end_with_us() -> Iterator[None]:
             signal.signal(kind, handler)
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[int]:
-    """Hold ``path`` as a lock, waiting while another process, or its orphan, holds it.
-
-    Yields:
-        The file descriptor, to be inherited by the processes that work under the lock.
-    """
-    import fcntl  # not on Windows, where heareval does not run either
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if _stopping.is_set():
-                    raise Stopped from None
-                time.sleep(0.2)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def stopping() -> bool:
+    """True once Ctrl-C or SIGTERM has come."""
+    return _stopping.is_set()

@@ -3,7 +3,7 @@
 Each task is a process of `heareval.embeddings.runner`, then one of `heareval.predictions.runner`,
 several tasks at once (--jobs), one thread each. Work that is done is skipped, so the same command
 continues an interrupted run; Ctrl-C ends the processes. A task that fails is reported at the end with
-the last lines of its log, and the others go on. Results lie in OUT/<model>/ (see eval_tasks/results.py).
+the last lines of its log, and the others go on. Results lie in OUT/<model>/ (see eval_tasks/runs/results.py).
 
 More than one machine: joblib hands tasks to a Dask or Ray cluster, on a file system that all machines
 share, with `--backend dask --address tcp://host:8786` (pip install distributed) or
@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,12 +27,13 @@ from typing import Any
 import joblib
 
 from eval_tasks.errors import UserError
-from eval_tasks.files import require_space, write_json
+from eval_tasks.files import require_space
 from eval_tasks.install.present import require_harness
 from eval_tasks.runs import harness
+from eval_tasks.runs.claim import claim_model_folder, model_name
 from eval_tasks.runs.describe import ask
 from eval_tasks.runs.gpus import visible_devices
-from eval_tasks.runs.results import IDENTITY, ModelFolder
+from eval_tasks.runs.results import ModelFolder
 from eval_tasks.runs.run_task import TaskJob, TaskResult, log_tail, run_task
 from eval_tasks.tasks.check import check_tasks, embedding_bytes
 from eval_tasks.tasks.task_folder import TaskFolder, task_paths
@@ -42,37 +41,6 @@ from eval_tasks.tasks.task_folder import TaskFolder, task_paths
 __all__ = ["TaskResult", "log_tail", "run_tasks"]
 
 CHANGED = ("refuse", "keep", "redo")
-
-
-def model_name(module: str, info: Mapping[str, Any]) -> str:
-    """Name of a model's folder: module, options and weights, as in ``hear_msss-hop_ms=20-best-1a2b3c4d``."""
-    parts = [module] + [f"{key}={value}" for key, value in info["model_options"].items()]
-    if info["model"]:
-        parts += [Path(info["model"]).stem, info["model_sha256"][:8]]
-    return re.sub(r"[^\w.=-]+", "_", "-".join(parts))[:120]
-
-
-def claim_model_folder(folder: Path, info: Mapping[str, Any], changed: str) -> None:
-    """Write what the model is, and make sure that results already there come from the same.
-
-    Raises:
-        UserError: they come from another module, other options, weights or code.
-    """
-    record = folder / "model.json"
-    if record.exists():
-        before = json.loads(record.read_text())
-        differing = [key for key in IDENTITY if before.get(key) != info[key]]
-        if differing and changed == "refuse":
-            raise UserError(
-                f"{folder} holds results of another state of this model ({', '.join(differing)} differ): "
-                "give another --out or --name, or --changed redo to delete them, or --changed keep to go on"
-            )
-        if differing and changed == "keep":
-            return
-        if differing:
-            for kind in ("embeddings", "predictions", "probe"):
-                shutil.rmtree(folder / kind, ignore_errors=True)
-    write_json(record, dict(info))
 
 
 def chosen_folders(paths: Iterable[str | Path], names: Iterable[str] | None) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -9,8 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from eval_tasks.errors import UserError
+from eval_tasks.locks import Stopped, locked
 from eval_tasks.runs import harness
-from eval_tasks.runs.results import ModelFolder, Score, heareval_scores
+from eval_tasks.runs.pickles import read_labels
+from eval_tasks.runs.results import ModelFolder
+from eval_tasks.runs.scores import Score, heareval_scores
+from eval_tasks.tasks.task_folder import TaskFolder
 
 
 @dataclass(frozen=True)
@@ -121,8 +127,18 @@ def finished_embeddings(job: TaskJob) -> Path | None:
     )
 
 
+def refuse_unsafe(embeddings: Path) -> None:
+    """Read, without running code, what heareval will unpickle: these embeddings may come from others.
+
+    Raises:
+        UserError: labels that are more than plain values, or a description that leads elsewhere.
+    """
+    for split in TaskFolder.open(embeddings).splits:
+        read_labels(embeddings / f"{split}.target-labels.pkl")
+
+
 def link_embeddings(embeddings: Path, predictions: Path) -> None:
-    """A fresh folder of links to what the predictions runner reads.
+    """A fresh folder of relative links to what the predictions runner reads: results can be moved.
 
     The runner writes beside what it reads, and skips a task that has scores, whichever grid made them:
     with a folder of its own for each grid, embeddings are made once and no grid hides another.
@@ -131,15 +147,16 @@ def link_embeddings(embeddings: Path, predictions: Path) -> None:
     predictions.mkdir(parents=True)
     for file in embeddings.iterdir():
         if file.is_file() and not file.name.startswith(".") and file.name != "profile.embeddings.json":
-            (predictions / file.name).symlink_to(file.resolve())
+            (predictions / file.name).symlink_to(os.path.relpath(file, predictions))
 
 
 def run_task(job: TaskJob) -> TaskResult:
     """Do what is left of one task. Never raises: what goes wrong is in the result."""
     result = TaskResult(job.task, job.model_dir.name, "skipped")
     try:
-        with harness.locked(job.model_dir / "logs" / f".{job.task}.lock") as lock_fd:
+        with locked(job.model_dir / "logs" / f".{job.task}.lock", harness.stopping) as lock_fd:
             embeddings = finished_embeddings(job)
+            received = embeddings is not None
             if embeddings is None:
                 out = job.model_dir / "embeddings"
                 command = harness.embeddings_command(
@@ -152,14 +169,18 @@ def run_task(job: TaskJob) -> TaskResult:
             folder = job.predictions_dir
             done = folder / "prediction-done.json"
             if not done.exists():
+                if received:
+                    refuse_unsafe(embeddings)
                 link_embeddings(embeddings, folder)
                 command = harness.predictions_command(folder, job.grid, job.grid_points)
                 seconds = run_stage(job, "predictions", command, lock_fd, done.exists)
                 result = replace(result, status="done", predictions_s=seconds)
                 shutil.rmtree(folder / "lightning_logs", ignore_errors=True)  # a checkpoint a grid point
             return replace(result, scores=heareval_scores(folder))
-    except harness.Stopped:
+    except Stopped:
         return replace(result, status="stopped")
     except Exception as error:
-        message = str(error) if isinstance(error, TaskError) else f"{type(error).__name__}: {error}"
+        message = (
+            str(error) if isinstance(error, (TaskError, UserError)) else f"{type(error).__name__}: {error}"
+        )
         return replace(result, status="failed", error=message)

@@ -102,7 +102,21 @@ def check_audio(
             yield Problem(path, f"has {frames} samples, expected {expected:g} ({task.sample_duration_s} s)")
         elif expected is not None and frames != usual:
             yield Problem(path, f"has {frames} samples, the others {usual}: clips are read in batches")
+        if frames and task.is_event:
+            yield from late_events(task, split, name, splits[split][name], 1000 * frames / sample_rate)
         if report.digest:
             other_split, other = first_seen.setdefault(report.digest, (split, name))
             if other_split != split:
                 yield Problem(path, f"the same audio is in split {other_split} as {other!r}")
+
+
+def late_events(
+    task: TaskFolder, split: str, name: str, events: list[dict[str, Any]], length_ms: float
+) -> Iterator[Problem]:
+    """Events after the end of their own clip, where clips differ in length."""
+    late = [event for event in events if event["end"] > length_ms + 1] if not task.sample_duration_s else []
+    if late:
+        yield Problem(
+            task.path / f"{split}.json",
+            f"clip {name!r}: {len(late)} events end after the clip, which has {length_ms:g} ms: {late[0]!r}",
+        )

@@ -17,7 +17,8 @@ import shutil
 from pathlib import Path
 
 from eval_tasks.errors import UserError
-from eval_tasks.files import require_space
+from eval_tasks.files import require_space, unsafe_name
+from eval_tasks.locks import lock_of, locked
 from eval_tasks.tasks.archives import EXPANSION, unpack, version_of
 from eval_tasks.tasks.registry import PUBLISHED_RATE, select_folders
 from eval_tasks.tasks.task_folder import METADATA_FILE, TaskFolder
@@ -36,7 +37,7 @@ def install(archive: Path, out: Path) -> list[Path]:
         UserError: no task folder in the archive, or one that is there with other splits or labels.
     """
     unpacked = out / f".unpacked-{version_of(archive)}"
-    found = task_folders(unpacked)
+    found = task_folders(unpacked) if unpacked.is_dir() else []
     if not found:
         shutil.rmtree(unpacked, ignore_errors=True)
         unpack(archive, unpacked)
@@ -44,20 +45,38 @@ def install(archive: Path, out: Path) -> list[Path]:
     if not found:
         shutil.rmtree(unpacked)
         raise UserError(f"{archive}: no {METADATA_FILE} in it, expected an archive of HEAR tasks")
+    names = [folder_name(folder, unpacked) for folder in found]
+    if len(set(names)) < len(names):
+        raise UserError(f"{archive} holds two task folders of one name: {', '.join(names)}")
     installed = []
-    for folder in found:
-        target = out / folder.name
-        if not target.exists():
-            folder.replace(target)
-        else:
-            add_rates(TaskFolder.open(folder), TaskFolder.open(target))
+    for folder, name in zip(found, names, strict=True):
+        source, target = TaskFolder.open(folder), out / name
+        with locked(lock_of(target)):
+            if not target.exists():
+                folder.replace(target)
+            else:
+                add_rates(source, TaskFolder.open(target))
         installed.append(target)
-    shutil.rmtree(unpacked)
+    shutil.rmtree(unpacked, ignore_errors=True)  # a task at the archive's root was moved whole
     return installed
 
 
 def task_folders(folder: Path) -> list[Path]:
     return sorted(file.parent for file in folder.rglob(METADATA_FILE))
+
+
+def folder_name(folder: Path, unpacked: Path) -> str:
+    """The name of a task folder; where the task lies at the archive's root, as its metadata name it.
+
+    Raises:
+        UserError: a name that no task folder can have.
+    """
+    name = folder.name
+    if folder == unpacked:
+        name = "{task_name}-{version}-{mode}".format(**TaskFolder.open(folder).metadata)
+    if name.startswith(".") or unsafe_name(name):
+        raise UserError(f"{folder}: {name!r} cannot be the name of a task folder")
+    return name
 
 
 def add_rates(source: TaskFolder, target: TaskFolder) -> None:
@@ -100,6 +119,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if not args.tasks and not args.from_file:
         raise UserError("nothing to do: name tasks (python -m eval_tasks list shows them), or --from-file")
+    with locked(args.out / ".download.lock"):
+        return run_locked(args)
+
+
+def run_locked(args: argparse.Namespace) -> int:
     failed = []
     for archive in args.from_file:
         try:
@@ -112,6 +136,9 @@ def run(args: argparse.Namespace) -> int:
         path = args.out / folder
         if (path / METADATA_FILE).is_file() and PUBLISHED_RATE in TaskFolder.open(path).sample_rates:
             print(f"{path}: already there")
+            if not args.keep_archives and not args.archives:  # of a run that was killed before it did so
+                for archive in (args.out / ".archives").glob(f"*{folder}-{PUBLISHED_RATE}.tar.gz"):
+                    archive.unlink()
         else:
             wanted.append(folder)
     if wanted:
@@ -124,6 +151,11 @@ def run(args: argparse.Namespace) -> int:
 def download(folders: list[str], args: argparse.Namespace) -> list[str]:
     """Fetch and unpack task folders; what went wrong with those that did not arrive."""
     cache = args.archives or args.out / ".archives"
+    with locked(cache / ".lock"):
+        return download_locked(folders, cache, args)
+
+
+def download_locked(folders: list[str], cache: Path, args: argparse.Namespace) -> list[str]:
     lock = cache / f"zenodo-{args.record}.lock.json"
     files = record_files(args.api, args.record, lock, args.refresh)
     where = f"{args.api}/{args.record}"

@@ -107,7 +107,9 @@ def run(args: argparse.Namespace) -> int:
     console.print()
     console.print(raw_data_table())
     here = sum(rates is not None for rates in present.values())
-    console.print(f"\n{here} of {len(present)} folders of {len(hear_tasks())} tasks are in {args.tasks}")
+    console.print(
+        f"\n{here} of {len(present)} folders of {len(hear_tasks())} tasks are in {args.tasks}", markup=False
+    )
     for name, rates in others.items():
-        console.print(f"  besides: {name} ({describe_rates(rates)})")
+        console.print(f"  besides: {name} ({describe_rates(rates)})", markup=False)
     return 0

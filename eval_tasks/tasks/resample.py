@@ -16,15 +16,16 @@ import os
 import sys
 from pathlib import Path
 
-import joblib
 import soundfile
 import soxr
 from tqdm import tqdm
 
 from eval_tasks.errors import UserError
-from eval_tasks.files import beside, remove_leftovers, require_space
+from eval_tasks.files import beside, refuse_links_outside, remove_leftovers, require_space
+from eval_tasks.locks import lock_of, locked
 from eval_tasks.tasks.audio import write_audio
 from eval_tasks.tasks.task_folder import UNFINISHED, TaskFolder, find_tasks
+from eval_tasks.workers import in_processes
 from hear_msss.audio import SoundError, read_mono
 
 
@@ -61,6 +62,21 @@ def resample_clip(source: Path, target: Path, sample_rate: int) -> tuple[str | N
         why = error.error_string.rstrip(".")
         return f"{source}: the runner cannot read it ({why}): convert it to wav", named
     return None, named
+
+
+def clip_pairs(task: TaskFolder, from_rate: int, partial: Path) -> list[tuple[Path, Path]]:
+    """Source and target of each clip; makes the folders of the targets.
+
+    Raises:
+        UserError: one of these folders is a link that leads out of the task folder.
+    """
+    refuse_links_outside(task.path, [partial, *(partial / split for split in task.splits)])
+    pairs = []
+    for split in task.splits:
+        (partial / split).mkdir(parents=True, exist_ok=True)
+        for name in task.split(split):
+            pairs.append((task.audio_path(from_rate, split, name), partial / split / name))
+    return pairs
 
 
 def resample_task(
@@ -103,18 +119,12 @@ def resample_task(
         raise UserError(f"{len(missing)} clips are missing, download or prepare the task again:\n  {listed}")
 
     partial = task.path / f"{sample_rate}-from-{from_rate}{UNFINISHED}"
-    pairs = []
-    for split in task.splits:
-        (partial / split).mkdir(parents=True, exist_ok=True)
-        for name in task.split(split):
-            pairs.append((task.audio_path(from_rate, split, name), partial / split / name))
+    pairs = clip_pairs(task, from_rate, partial)
     size_bytes = sum(source.stat().st_size for source, target in pairs if not target.exists())
     require_space(task.path, size_bytes * sample_rate / from_rate, f"resampling {task.name}")
 
-    convert = joblib.delayed(resample_clip)
-    results = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        convert(source, target, sample_rate) for source, target in pairs
-    )
+    calls = [(source, target, sample_rate) for source, target in pairs]
+    results = in_processes(resample_clip, calls, jobs)
     bar = tqdm(results, f"{task.name} {from_rate} -> {sample_rate} Hz", len(pairs), disable=not progress)
     outcomes = list(bar)
     for warning in sorted(warning for _, warnings in outcomes for warning in warnings):
@@ -146,7 +156,8 @@ def run(args: argparse.Namespace) -> int:
     failed = []
     for task in find_tasks(args.tasks):
         try:
-            made = resample_task(task, args.sample_rate, args.from_rate, args.jobs, not args.quiet)
+            with locked(lock_of(task.path)):
+                made = resample_task(task, args.sample_rate, args.from_rate, args.jobs, not args.quiet)
         except UserError as error:
             failed.append(str(error))
             continue

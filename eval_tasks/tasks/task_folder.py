@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,10 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from eval_tasks.errors import UserError
-from eval_tasks.files import write_json, write_text
+from eval_tasks.files import read_json, unsafe_name, write_json, write_text
 
 METADATA_FILE = "task_metadata.json"
 VOCABULARY_FILE = "labelvocabulary.csv"
+LARGEST = 1e12  # of times and durations, in seconds or ms
 UNFINISHED = ".partial"  # ends the names of folders that are being made
 REQUIRED_METADATA = (
     "task_name",
@@ -57,19 +59,19 @@ class TaskFolder:
     def open(cls, path: str | Path) -> TaskFolder:
         """
         Raises:
-            UserError: no task folder, or metadata that is not JSON or lacks a key.
+            UserError: no task folder, or metadata that is not JSON, lacks a key, holds a value of another
+                kind, or names a split that would lie outside the folder.
         """
         path = Path(path)
         file = path / METADATA_FILE
-        try:
-            metadata = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{path} is no task folder: expected {METADATA_FILE} in it") from None
-        except ValueError as error:
-            raise UserError(f"{file} is not JSON ({error}): make or download the task again") from None
+        if not file.is_file():
+            raise UserError(f"{path} is no task folder: expected {METADATA_FILE} in it")
+        metadata = read_json(file)
         missing = [key for key in REQUIRED_METADATA if key not in metadata]
         if missing:
             raise UserError(f"{file} lacks {missing}: expected what hear-preprocess writes")
+        if problem := wrong_metadata(metadata):
+            raise UserError(f"{file}: {problem}")
         return cls(path, metadata)
 
     @property
@@ -124,27 +126,28 @@ class TaskFolder:
             by_index = {int(row["idx"]): row["label"] for row in rows}
         except FileNotFoundError:
             raise UserError(f"{file} is missing: make or download the task again") from None
-        except (KeyError, TypeError, ValueError):
+        except (csv.Error, KeyError, TypeError, ValueError):
             raise UserError(f"{file}: expected the columns idx and label, idx a whole number") from None
-        if sorted(by_index) != list(range(len(rows))):
-            raise UserError(f"{file}: expected the indices 0 to {len(rows) - 1}, each once")
+        if not rows or sorted(by_index) != list(range(len(rows))) or None in by_index.values():
+            raise UserError(f"{file}: expected the indices 0 to {len(rows) - 1}, each once, with labels")
         return [by_index[index] for index in range(len(rows))]
 
     def split(self, split: str) -> dict[str, list[Any]]:
         """File name -> list of labels (``str``), or of events ``{"label", "start", "end"}`` in ms.
 
         Raises:
-            UserError: no such file, or not a JSON object of lists.
+            UserError: no such file, not a JSON object of lists of labels or events, or a clip whose name
+                would lie outside the folder.
         """
         file = self.path / f"{split}.json"
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{file} is missing: make or download the task again") from None
-        except ValueError as error:
-            raise UserError(f"{file} is not JSON ({error}): make or download the task again") from None
-        if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
-            raise UserError(f"{file}: expected an object of file names, each with a list")
+        content = read_json(file)
+        problems = [f"clip {problem}" for name in content if (problem := unsafe_name(name))]
+        for name, entries in content.items():
+            if problem := wrong_entries(entries, self.is_event):
+                problems.append(f"clip {name!r}: {problem}")
+        if problems:
+            more = [f"and {len(problems) - 20} more"] if len(problems) > 20 else []
+            raise UserError(f"{file}: " + "\n  ".join([*problems[:20], *more]))
         if self.is_event:
             return content
         return {name: [str(label) for label in labels] for name, labels in content.items()}
@@ -159,7 +162,8 @@ class TaskFolder:
     @property
     def sample_rates(self) -> list[int]:
         """Sample rates in Hz that are here, ascending."""
-        return sorted(int(child.name) for child in self.path.iterdir() if child.name.isdecimal())
+        names = [child.name for child in self.path.iterdir() if child.is_dir()]
+        return sorted(int(name) for name in names if name.isascii() and name.isdecimal() and len(name) < 9)
 
     def audio_path(self, sample_rate: int, split: str, file_name: str) -> Path:
         return self.path / str(sample_rate) / split / file_name
@@ -172,6 +176,50 @@ class TaskFolder:
             for path in (self.audio_path(sample_rate, split, name) for name in self.split(split))
             if not path.is_file()
         ]
+
+
+def wrong_metadata(metadata: Mapping[str, Any]) -> str:
+    """What is wrong with the kinds of values, or with the names of splits; '' if nothing."""
+    for key in ("task_name", "version", "mode", "embedding_type", "prediction_type", "split_mode"):
+        if not isinstance(metadata[key], str):
+            return f"{key} is {metadata[key]!r}, expected a text"
+    for key in ("splits", "evaluation"):
+        value = metadata[key]
+        if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+            return f"{key} is {value!r}, expected a list of names"
+        if len(set(value)) != len(value):
+            return f"{key} is {value!r}, expected each name once"
+    for split in metadata["splits"]:
+        if problem := unsafe_name(split):
+            return f"split {problem}"
+    duration = metadata["sample_duration"]
+    if duration is not None and not is_number(duration, above=0):
+        return f"sample_duration is {duration!r}, expected seconds above 0, or null"
+    return ""
+
+
+def wrong_entries(entries: Any, is_event: bool) -> str:
+    """What is wrong with a clip's labels or events, if anything; times are left to ``check``."""
+    if not isinstance(entries, list):
+        return f"expected a list of labels or events, found {entries!r}"
+    if not is_event:
+        wrong = [label for label in entries if isinstance(label, bool) or not isinstance(label, str | int)]
+        return f"label {wrong[0]!r}: expected a text" if wrong else ""
+    for event in entries:
+        if not isinstance(event, dict) or not {"label", "start", "end"} <= set(event):
+            return f"event {event!r}: expected label, start and end"
+        if isinstance(event["label"], bool) or not isinstance(event["label"], str | int):
+            return f"event {event!r}: expected a text as label"
+        if not is_number(event["start"]) or not is_number(event["end"]):
+            return f"event {event!r}: expected start and end in ms"
+    return ""
+
+
+def is_number(value: Any, above: float = -math.inf) -> bool:
+    """True for a number of sensible size, which JSON's NaN, Infinity, true and 1e999 are not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return above < value and abs(value) < LARGEST
 
 
 def task_paths(paths: Iterable[str | Path]) -> list[Path]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +14,7 @@ import urllib3
 from tqdm import tqdm
 
 from eval_tasks.errors import UserError
-from eval_tasks.files import write_json
+from eval_tasks.files import read_json, unsafe_name, write_json
 from eval_tasks.tasks.registry import PUBLISHED_RATE
 
 CHUNK_BYTES = 1 << 18
@@ -104,13 +104,16 @@ def record_files(api: str, record: str, lock: Path, refresh: bool) -> dict[str, 
         UserError: no answer, or one that is no record.
     """
     if lock.exists() and not refresh:
-        return {name: Archive(**entry) for name, entry in json.loads(lock.read_text()).items()}
+        try:
+            return {name: archive_from(**entry) for name, entry in read_json(lock).items()}
+        except (TypeError, UserError) as error:
+            raise UserError(f"{lock}: {error}: delete it, or give --refresh") from None
     url = f"{api}/{record}"
     try:
         response = requests.get(url, timeout=TIMEOUT_S)
         response.raise_for_status()
         files = {
-            entry["key"]: Archive(entry["key"], entry["links"]["self"], entry["checksum"], entry["size"])
+            entry["key"]: archive_from(entry["key"], entry["links"]["self"], entry["checksum"], entry["size"])
             for entry in response.json()["files"]
         }
     except requests.RequestException as error:
@@ -118,10 +121,24 @@ def record_files(api: str, record: str, lock: Path, refresh: bool) -> dict[str, 
             f"{url}: {error}: see whether this machine reaches Zenodo, or fetch the archives elsewhere and "
             "give them with --from-file"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{url}: expected a Zenodo record, something is missing: {error!r}") from None
     write_json(lock, {name: asdict(archive) for name, archive in files.items()})
     return files
+
+
+def archive_from(name: str, url: str, checksum: str, size: int) -> Archive:
+    """An archive as a record describes it.
+
+    Raises:
+        UserError: a name that leads out of the folder, or a value of another kind.
+    """
+    kinds = all(isinstance(value, str) for value in (name, url, checksum)) and type(size) is int
+    if not kinds or unsafe_name(name) or not url.startswith(("https://", "http://")):
+        raise UserError(f"file {name!r} at {url!r}, {size!r} bytes: expected a file name, an address, a size")
+    if not re.fullmatch(r"(md5|sha1|sha256|sha512):[0-9a-f]+", checksum):
+        raise UserError(f"file {name!r}: checksum {checksum!r}, expected such as md5:0123...")
+    return Archive(name, url, checksum, size)
 
 
 def archive_of(folder: str, files: dict[str, Archive], where: str) -> Archive:

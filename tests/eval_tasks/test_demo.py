@@ -9,8 +9,8 @@ import pytest
 
 from eval_tasks import __main__ as command_line
 from eval_tasks.mini import MINI_TASKS, TASKS_DIR, demo
-from eval_tasks.runs.results import Score
 from eval_tasks.runs.run import TaskResult
+from eval_tasks.runs.scores import Score
 from eval_tasks.tasks.task_folder import find_tasks
 
 SCORES = {

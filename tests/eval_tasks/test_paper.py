@@ -27,12 +27,12 @@ OURS = {  # rows by the columns of METRICS
 @pytest.fixture
 def scores():
     rows = [
-        ("probe, linear", task, metric, model, values[place], 0.05, 2)
+        ("probe, linear", task, metric, model, values[place], 0.05, 2, 0)
         for model, values in OURS.items()
         for place, (task, metric) in enumerate(METRICS)
     ]
-    rows.append(("probe, linear-on=valid", "words", "top1_acc", "mine", 0.8, 0.0, 1))
-    columns = ["protocol", "task", "metric", "model", "mean", "deviation", "count"]
+    rows.append(("probe, linear-on=valid", "words", "top1_acc", "mine", 0.8, 0.0, 1, 0))
+    columns = ["protocol", "task", "metric", "model", "mean", "deviation", "count", "undefined"]
     references = {pair: {"chance": 0.0} for pair in METRICS}
     return Scores(
         pd.DataFrame(rows, columns=columns), list(OURS), dict.fromkeys(t for t, _ in METRICS), references

@@ -8,56 +8,18 @@ import pytest
 import sed_eval
 import torch
 from dcase_util.containers import MetaDataContainer
+from made_embeddings import clouds, embeddings_folder
 from sklearn.linear_model import LogisticRegression
 
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json
 from eval_tasks.probe.linear import Protocol, Scorer, data_splits, load_splits, train
 from eval_tasks.probe.probe import probe_models, probe_task
-from eval_tasks.runs.results import ModelFolder, unpickle
-from eval_tasks.tasks.task_folder import TaskFolder, write_description
+from eval_tasks.runs.pickles import read_labels, unpickle
+from eval_tasks.runs.results import ModelFolder
+from eval_tasks.tasks.task_folder import TaskFolder
 
 QUICK = Protocol(epochs=60, learning_rate=1e-2)
-
-
-def embeddings_folder(folder, splits, vocabulary, evaluation, split_mode="trainvaltest"):
-    """Files as heareval's embeddings runner leaves them.
-
-    ``splits`` maps split to (embeddings, labels of each row), and for event tasks also the rows'
-    (file, ms) and the events of each file.
-    """
-    event = any(len(parts) > 2 for parts in splits.values())
-    metadata = {
-        "task_name": "task",
-        "version": "v1",
-        "mode": "full",
-        "embedding_type": "event" if event else "scene",
-        "prediction_type": "multilabel" if event else "multiclass",
-        "split_mode": split_mode,
-        "sample_duration": 1.0,
-        "evaluation": evaluation,
-        "splits": list(splits),
-    }
-    labels = {}
-    for split, parts in splits.items():
-        labels[split] = parts[3] if event else {f"{row}.wav": label for row, label in enumerate(parts[1])}
-    task = write_description(folder, metadata, labels, vocabulary)
-    for split, parts in splits.items():
-        parts[0].astype(np.float32).tofile(folder / f"{split}.embeddings.npy")
-        write_json(folder / f"{split}.embedding-dimensions.json", parts[0].shape)
-        (folder / f"{split}.target-labels.pkl").write_bytes(pickle.dumps(parts[1]))
-        if event:
-            write_json(folder / f"{split}.filename-timestamps.json", parts[2])
-    (folder / ".done.embeddings").touch()
-    return task
-
-
-def clouds(count, spread, seed, classes=3, size=8):
-    """Normal clouds around one point a class: embeddings ``(count, size)`` and labels."""
-    rng = np.random.default_rng(seed)
-    centres = 2 * np.eye(classes, size)
-    labels = rng.integers(classes, size=count)
-    return centres[labels] + spread * rng.standard_normal((count, size)), [[f"c{label}"] for label in labels]
 
 
 def scene_task(folder, spread=0.1):
@@ -276,8 +238,9 @@ def test_pickles_cannot_run_code(tmp_path):
             return print, ("ran",)
 
     (tmp_path / "labels.pkl").write_bytes(pickle.dumps([Evil()]))
-    with pytest.raises(pickle.UnpicklingError, match=r"builtins\.print"):
-        unpickle(tmp_path / "labels.pkl")
+    for read in (unpickle, read_labels):
+        with pytest.raises(UserError, match=r"labels\.pkl was not read.*builtins\.print"):
+            read(tmp_path / "labels.pkl")
 
 
 def test_protocol_names_tell_what_differs():
@@ -298,3 +261,22 @@ def test_choices_on_the_validation_split_never_read_the_test_split(tmp_path):
     content = json.loads((tmp_path / "probe/seed0.json").read_text())
     assert content["parts"][0]["valid"] == ["valid"] and "test" not in content["parts"][0]
     assert 0.2 < content["scores"]["top1_acc"] < 0.5
+
+
+def test_choices_on_folds_never_read_the_fold_that_judges_them(tmp_path):
+    splits = {f"fold{number:02d}": clouds(60, 0.1, number) for number in range(4)}
+    task = embeddings_folder(tmp_path / "task", splits, ["c0", "c1", "c2"], ["top1_acc"], "presplit_kfold")
+    judge = (task.path / "fold00.embeddings.npy").read_bytes()
+    (task.path / "fold00.embeddings.npy").unlink()
+    protocol = Protocol(epochs=1, on="valid")
+    assert not probe_task(task.path, tmp_path / "valid", protocol, seeds=1)
+    parts = json.loads((tmp_path / "valid/seed0.json").read_text())["parts"]
+    assert [part["valid"] for part in parts] == [["fold01"], ["fold02"], ["fold03"]]
+    for train_on, validate_on, scored in data_splits(task, "valid"):
+        assert validate_on == scored and not {"fold00", *scored} & set(train_on)
+
+    (task.path / "fold00.embeddings.npy").write_bytes(judge)
+    assert not probe_task(task.path, tmp_path / "unseen", Protocol(epochs=1, on="unseen"), seeds=1)
+    parts = json.loads((tmp_path / "unseen/seed0.json").read_text())["parts"]
+    assert [part["unseen"] for part in parts] == [["fold00"]]
+    assert data_splits(scene_task(tmp_path / "other"), "unseen") == [(["train"], ["valid"], ["test"])]

@@ -14,7 +14,8 @@ from eval_tasks.files import write_json
 from eval_tasks.report.leaderboard import NAMED, derive, leaderboard, published_task
 from eval_tasks.report.report import write_report
 from eval_tasks.report.table import chance, gather, markdown_table, score_text
-from eval_tasks.runs.results import ModelFolder, Score, find_models
+from eval_tasks.runs.results import ModelFolder, find_models
+from eval_tasks.runs.scores import Score
 from eval_tasks.tasks.registry import hear_tasks
 from eval_tasks.tasks.task_folder import TaskFolder, write_description
 
@@ -119,7 +120,7 @@ def test_infinite_scores_of_some_folds():
     one = Score.of([math.inf, 1.0, 0.5])
     assert (one.mean, one.count) == (math.inf, 3) and score_text(one) == "inf"
     both = Score.of([math.inf, -math.inf])
-    assert math.isnan(both.mean) and score_text(both) == "nan"
+    assert math.isnan(both.mean) and score_text(both) == "undefined"
     assert score_text(Score.of([1.0, 3.0])) == "2.000 ± 1.414"
 
 

@@ -17,6 +17,7 @@ import soundfile
 from eval_tasks import __main__ as command_line
 from eval_tasks.errors import UserError
 from eval_tasks.runs import harness, run
+from eval_tasks.runs.claim import model_name
 from eval_tasks.runs.gpus import visible_devices
 from eval_tasks.runs.results import ModelFolder
 from eval_tasks.tasks.task_folder import write_description
@@ -324,7 +325,7 @@ def test_model_names_tell_options_and_weights_apart():
     info = {"model_options": {}, "model": "", "model_sha256": ""}
     weights = {**info, "model": "/a/best.safetensors", "model_sha256": "0123456789"}
     options = {**info, "model_options": {"hop_ms": 20, "pool": "mean max"}}
-    names = [run.model_name("hear_msss", each) for each in (info, weights, options)]
+    names = [model_name("hear_msss", each) for each in (info, weights, options)]
     assert names == ["hear_msss", "hear_msss-best-01234567", "hear_msss-hop_ms=20-pool=mean_max"]
 
 

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from eval_tasks.runs.display import RunDisplay, progress_of
-from eval_tasks.runs.results import Score
 from eval_tasks.runs.run import TaskResult
+from eval_tasks.runs.scores import Score
 
 EMBEDDINGS = b"""Importing tiny
 Getting embeddings for split: train

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -139,6 +140,9 @@ def test_a_thousand_clips(model):
         (torch.tensor([[0.0], [float("inf")]]), ValueError, "sound 1 at sample 0"),
         (torch.full((1, 100), 3000.0), ValueError, r"\[-1, 1\]"),
         (np.zeros((1, 100), dtype=np.float32), TypeError, "from_numpy"),
+        (torch.zeros(1, 100).to_sparse(), TypeError, "dense"),
+        (torch.zeros(1, 100, device="meta"), TypeError, "device meta"),
+        (torch.nested.nested_tensor([torch.zeros(100), torch.zeros(50)]), TypeError, "pad nested sounds"),
     ],
 )
 @pytest.mark.parametrize("function", [hear_msss.get_scene_embeddings, hear_msss.get_timestamp_embeddings])
@@ -155,7 +159,12 @@ def test_audio_that_cannot_be_embedded(model, function, audio, error, words):
         ({"timestamp": 1}, ValueError, "middle"),
         ({"hop_ms": 33}, ValueError, "multiple of 10 ms"),
         ({"hop_ms": "50"}, ValueError, "milliseconds"),
-        ({"chunk_size": 0}, ValueError, "at least 1"),
+        ({"hop_ms": math.inf}, ValueError, "milliseconds"),
+        ({"hop_ms": math.nan}, ValueError, "milliseconds"),
+        ({"hop_ms": 10**400}, ValueError, "milliseconds"),
+        ({"encode_every": 1e12}, ValueError, "whole number"),
+        ({"encode_every": 10**12}, ValueError, "whole number"),
+        ({"chunk_size": 0}, ValueError, "whole number from 1"),
     ],
 )
 def test_options_that_do_not_exist(options, error, words):

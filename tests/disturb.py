@@ -1,0 +1,228 @@
+"""Kill, double and starve the verbs, and see whether they come to the undisturbed result all the same.
+
+A trial runs a verb in a process forked from this one, so that imports are paid once.
+
+- kill: SIGKILL or SIGTERM at a random moment, then the same command again;
+- double: the same command twice at once;
+- starve: no file may grow beyond a few bytes, as on a full disk, then the same command again.
+
+After each the result must equal, byte for byte, that of a run that was let alone, no process may be left,
+and no temporary file. ``python tests/disturb.py --trials 200`` tries hundreds and prints a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MARK = "HEAR_MSSS_TRIAL"
+PATIENCE_S = 120.0
+KINDS = ("kill", "double", "starve")
+STARVED_BYTES = 600
+writers: dict[int, subprocess.Popen[bytes]] = {}  # of the logs, by the process whose log it is
+LEFT = ("*.tmp", "*.part", "*.partial")
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A command to be disturbed.
+
+    Attributes:
+        setup: makes the input in a folder.
+        command: runs it on that folder, in this process, and returns its exit status.
+        result: files that count, a glob pattern below the folder.
+        ignore: words that lines of text files may hold and that are left out of the comparison.
+    """
+
+    name: str
+    setup: Callable[[Path], None]
+    command: Callable[[Path], int]
+    result: str = "out/**/*"
+    ignore: tuple[bytes, ...] = ()
+
+
+@dataclass
+class Trial:
+    """What came of one: problems are empty where all is well."""
+
+    verb: str
+    kind: str
+    problems: list[str] = field(default_factory=list)
+
+
+def digest(folder: Path, verb: Verb) -> dict[str, str]:
+    """Relative name to hash of each file of the result; hidden files are locks and marks."""
+    found = {}
+    for path in sorted(folder.glob(verb.result)):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            lines = path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if not any(word in line for word in verb.ignore)]
+            found[str(path.relative_to(folder))] = hashlib.sha256(b"".join(kept)).hexdigest()
+    return found
+
+
+def start(verb: Verb, folder: Path, log: Path, limit_bytes: int | None = None) -> int:
+    """Fork a process that runs the verb; returns its id. All that it begins carries its mark."""
+    # Not a file, whose size would be limited, too.
+    output = subprocess.Popen(["tee", "-a", str(log)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert output.stdin
+    process = os.fork()
+    if process:
+        output.stdin.close()
+        writers[process] = output
+        return process
+    status = 70
+    try:
+        os.setsid()
+        os.environ[MARK] = str(folder)
+        for stream in (1, 2):
+            os.dup2(output.stdin.fileno(), stream)
+        if limit_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+        status = verb.command(folder)
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 71
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def marked(folder: Path) -> list[int]:
+    """Processes that a trial on this folder has begun."""
+    mark, found = f"{MARK}={folder}".encode(), []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def wait_until_gone(folder: Path, patience_s: float = 20.0) -> list[str]:
+    """Command lines of processes that outlive their parent by ``patience_s``; they are ended here."""
+    deadline = time.monotonic() + patience_s
+    while left := marked(folder):
+        if time.monotonic() > deadline:
+            found = []
+            for process in left:
+                with suppress(OSError):
+                    found.append(Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")[:100])
+                    os.kill(process, signal.SIGKILL)
+            return found
+        time.sleep(0.1)
+    return []
+
+
+def finish(process: int) -> int:
+    """The exit status of a process, once it has ended; of its log no more can come but from orphans."""
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    with suppress(subprocess.TimeoutExpired):
+        writers.pop(process).wait(2.0)
+    return status
+
+
+def disturb(
+    verb: Verb, kind: str, inputs: Path, expected: dict[str, str], length_s: float, seed: int
+) -> Trial:
+    """One trial on a copy of ``inputs``."""
+    trial, chance = Trial(verb.name, kind), random.Random(seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, log = Path(temporary) / "work", Path(temporary) / "log"
+        shutil.copytree(inputs, folder, symlinks=True)
+        if kind == "double":
+            processes = [start(verb, folder, log), start(verb, folder, log)]
+            statuses = [finish(process) for process in processes]
+        else:
+            process = start(verb, folder, log, STARVED_BYTES if kind == "starve" else None)
+            if kind == "kill":
+                time.sleep(chance.uniform(0, length_s))
+                os.kill(process, chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
+            first = finish(process)
+            if kind == "starve" and first != 1 and "Traceback" in log.read_text(errors="replace"):
+                trial.problems.append(f"starved, it ended with {first}")
+            if left := wait_until_gone(folder):
+                trial.problems.append(f"{len(left)} orphans: {left}")
+            statuses = [finish(start(verb, folder, log))]
+        if left := wait_until_gone(folder):
+            trial.problems.append(f"{len(left)} orphans in the end: {left}")
+        if any(statuses):
+            trial.problems.append(f"statuses {statuses}")
+        if digest(folder, verb) != expected:
+            differing = set(digest(folder, verb).items()) ^ set(expected.items())
+            trial.problems.append(f"another result: {sorted({name for name, _ in differing})[:3]}")
+        if remains := [path.name for pattern in LEFT for path in folder.rglob(pattern)]:
+            trial.problems.append(f"left: {remains[:3]}")
+        text = log.read_text(errors="replace")
+        if "Traceback" in text:
+            trial.problems.append("a traceback: " + text[text.index("Traceback") :][-800:])
+    return trial
+
+
+def trials(verb: Verb, kinds: list[str], seed: int = 0) -> list[Trial]:
+    """A trial for each of ``kinds``, after one run that is let alone."""
+    with tempfile.TemporaryDirectory() as temporary:
+        inputs, alone = Path(temporary) / "inputs", Path(temporary) / "alone"
+        inputs.mkdir()
+        verb.setup(inputs)
+        shutil.copytree(inputs, alone, symlinks=True)
+        log, begun = Path(temporary) / "log", time.monotonic()
+        status = finish(start(verb, alone, log))
+        length_s = time.monotonic() - begun
+        expected = digest(alone, verb)
+        assert status == 0 and expected, f"{verb.name} alone ended with {status}: {log.read_text()}"
+        return [disturb(verb, kind, inputs, expected, length_s, seed + n) for n, kind in enumerate(kinds)]
+
+
+def main() -> int:
+    from disturbed_verbs import VERBS
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=20, help="for each verb (default: %(default)s)")
+    parser.add_argument("--verbs", nargs="+", choices=[verb.name for verb in VERBS])
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=["kill", "kill", "kill", "double", "starve"]
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    print("| verb | " + " | ".join(KINDS) + " | problems |\n|---|" + "---:|" * (len(KINDS) + 1))
+    failed = 0
+    for verb in VERBS:
+        if args.verbs and verb.name not in args.verbs:
+            continue
+        kinds = [args.kinds[number % len(args.kinds)] for number in range(args.trials)]
+        done = trials(verb, kinds, args.seed)
+        counts = Counter(trial.kind for trial in done)
+        bad = [trial for trial in done if trial.problems]
+        failed += len(bad)
+        print(
+            f"| {verb.name} | " + " | ".join(str(counts[kind]) for kind in KINDS) + f" | {len(bad)} |",
+            flush=True,
+        )
+        for trial in bad:
+            print(f"  {trial.kind}: {'; '.join(trial.problems)}", file=sys.stderr, flush=True)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

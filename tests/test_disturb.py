@@ -1,0 +1,40 @@
+"""A few of the trials of ``disturb.py`` and some of the input of ``fuzz.py``, which do hundreds on demand."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("resample", ["kill", "double"]),
+        ("download", ["kill", "double", "starve"]),
+        ("submit", ["double", "starve"]),
+        ("run", ["kill"]),
+    ],
+)
+def test_a_disturbed_verb_comes_to_the_undisturbed_result(name: str, kinds: list[str]) -> None:
+    from disturb import trials
+    from disturbed_verbs import VERBS
+
+    [verb] = [verb for verb in VERBS if verb.name == name]
+    assert [trial for trial in trials(verb, kinds, seed=1) if trial.problems] == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("task folders (check)", "results", "pickles", "tables"),
+        *("options", "settings", "tensors", "weights files"),
+    ],
+)
+def test_random_input_gives_documented_errors_only(kind: str) -> None:
+    from fuzz import tried
+
+    count = 6 if kind == "weights files" else 40
+    assert [error for outcome, error in tried(kind, count, seed=7) if outcome == "wrong"] == []
