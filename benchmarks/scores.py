@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from eval_tasks.report.table import LOW_IS_GOOD, METRICS
+from eval_tasks.metrics import LOW_IS_GOOD, METRICS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results.json"

@@ -25,7 +25,7 @@ VERBS = {
     "run": ("eval_tasks.runs.run", "embeddings and scores by the unmodified HEAR runners"),
     "probe": ("eval_tasks.probe.probe", "scores by the paper's own downstream protocol"),
     "report": ("eval_tasks.report.report", "tables, plots and a page from finished runs"),
-    "paper": ("eval_tasks.report.paper", "the paper's Tables 1 and 2 from one's own runs"),
+    "paper": ("eval_tasks.report.paper", "the paper's Tables 1 and 2 from your own runs"),
     "submit": ("eval_tasks.report.submit", "what a leaderboard entry needs, in one folder"),
     "demo": ("eval_tasks.mini.demo", "validator, the mini tasks, one table of scores"),
 }

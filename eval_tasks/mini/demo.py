@@ -2,7 +2,7 @@
 
 `hear-validator` checks the module as a process of its own. Then heareval's unmodified runners judge it and
 the log-mel baseline on the three mini tasks, which come with the package; they need nothing but this
-environment. The table sets the scores beside chance. They are for looking at, not for comparing with
+environment. The table includes chance. Do not compare the scores with
 published ones: the tasks are small, and the grid of predictors is heareval's "faster", four points of it.
 
 Results lie in OUT/<model>/ as `run` writes them, and `report` reads them. A second call only validates:
@@ -25,8 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from eval_tasks.install.present import require_harness
+from eval_tasks.metrics import METRICS
 from eval_tasks.mini import TASKS_DIR
-from eval_tasks.report.table import METRICS, chance
+from eval_tasks.report.table import chance
 from eval_tasks.runs import harness
 from eval_tasks.runs.display import RunDisplay
 from eval_tasks.runs.run import TaskResult, log_tail, run_tasks

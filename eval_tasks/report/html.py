@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside it."""
+"""The report as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from html import escape
 
-from eval_tasks.report.table import METRICS, Scores, best_model, shows_references
+from eval_tasks.metrics import METRICS
+from eval_tasks.report.table import Scores, best_model, shows_references
 from eval_tasks.report.text import one_line
 
 STYLE = """

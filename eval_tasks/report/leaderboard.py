@@ -1,6 +1,6 @@
 """What the public HEAR leaderboard says of each task, in a few numbers.
 
-``leaderboard.csv`` beside this file is derived from the leaderboard's own table
+``leaderboard.csv`` in this folder is derived from the leaderboard's own table
 (https://hearbenchmark.com/hear-leaderboard.html, its "download" link) by
 ``python -m eval_tasks.report.leaderboard TABLE.csv``: best, its system, median, and a few named systems.
 """

@@ -1,4 +1,4 @@
-"""The paper's Tables 1 and 2 from one's own runs, the paper's figures beside.
+"""The paper's Tables 1 and 2 from your own runs, next to the paper's figures.
 
 OUT holds finished runs or probes whose --name is that of a config of pretrain: cola, clip_frame, clip_pitch,
 full, full_cosine. Other models there follow as further rows. --sc, --dcase and --nsynth name the tasks that

@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from eval_tasks.metrics import METRICS
 from eval_tasks.report import text
-from eval_tasks.report.table import LOW_IS_GOOD, METRICS, Scores
+from eval_tasks.report.table import Scores
 from eval_tasks.runs.pickles import unpickle
 from eval_tasks.runs.scores import Score
 
@@ -106,41 +107,6 @@ def model_legend(axes: Axes, models: list[str], *more: Any) -> None:
         ncols=min(3, len(handles) + len(more)),
         frameon=False,
     )
-
-
-def radar(scores: Scores, protocol: str) -> Figure | None:
-    """The main scores as a polygon a model; None below three tasks, or where low is good."""
-    rows = {
-        task: row
-        for (task, metric), row in scores.of(protocol).items()
-        if metric == scores.main_metric(task) and metric not in LOW_IS_GOOD
-    }
-    if len(rows) < 3:
-        return None
-    angles = np.linspace(0, 2 * np.pi, len(rows), endpoint=False)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 4.6))
-        axes = figure.add_subplot(projection="polar")
-        for model in scores.models:
-            values = [_finite(row.get(model)) for row in rows.values()]
-            around = [*values, values[0]]
-            axes.plot(
-                [*angles, angles[0]], around, color=colour(scores.models, model), lw=2, marker="o", ms=4
-            )
-            if not np.isnan(values).any():
-                axes.fill([*angles, angles[0]], around, color=colour(scores.models, model), alpha=0.08)
-        axes.set_xticks(angles, [wrapped(task) for task in rows])
-        axes.tick_params(axis="x", pad=14)
-        axes.set_ylim(0, 1)
-        axes.set_yticks([0.2, 0.4, 0.6, 0.8, 1.0])
-        axes.tick_params(axis="y", labelsize=8)
-        axes.grid(alpha=0.25, color=INK)
-        axes.spines["polar"].set_alpha(0.3)
-    return figure
-
-
-def _finite(score: Score | None) -> float:
-    return score.mean if score is not None and math.isfinite(score.mean) else math.nan
 
 
 def pitch_confusion(scores: Scores, task: str, folders: dict[str, Path]) -> Figure:

@@ -1,9 +1,9 @@
 """Tables, plots and one self-contained page from finished runs and probes.
 
 Reads the OUT folders of `run` and `probe`, and writes report.md, scores.csv, report.html and figures/.
-Beside the models stand chance and, for published HEAR tasks, the public leaderboard's best, median and
-some of its systems. A folder counts as a published task if name, version, mode and number of clips are
-the benchmark's: tasks of one's own are never set beside the leaderboard.
+Tables include chance. For published HEAR tasks they also include the best and the median score of the
+public leaderboard and those of some of its systems. A folder counts as a published task if name, version,
+mode and number of clips are the benchmark's: your own tasks are never compared with the leaderboard.
 
   python -m eval_tasks report results/ --out report/
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CHANCE = (
-    "Chance is an answer that does not listen: one over the number of classes (pitch classes for chroma), "
+    "Chance ignores the audio: one over the number of classes (pitch classes for chroma), "
     "the share of positives for mAP, and for event tasks no event at all."
 )
 LEADERBOARD = (
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with locked(args.out / ".lock"):
         page = write_report(find_models(args.folders), args.out, args.title)
-    print(f"wrote {page}, and report.md, scores.csv and figures/ beside it")
+    print(f"wrote {page}, and report.md, scores.csv and figures/ in the same folder")
     return 0
 
 
@@ -84,8 +84,6 @@ def write_report(models: Sequence[ModelFolder], out: Path, title: str = "HEAR ev
         about = PROTOCOLS[protocol.split(",")[0]] + " " + spread(protocol)
         lines.append(f"\n## {markdown(protocol)}\n\n{about}\n\n{markdown_table(scores, protocol)}")
         drawings = [drawing(f"bars-{number}", plots.bars(scores, protocol), f"Main scores, {protocol}")]
-        if figure := plots.radar(scores, protocol):
-            drawings.append(drawing(f"radar-{number}", figure, f"Main scores around, {protocol}"))
         sections.append(html.Section(protocol, about, html.table(scores, protocol) + html.figures(drawings)))
 
     for number, task in enumerate(scores.tasks):

@@ -72,7 +72,7 @@ def leaderboard_row(model: ModelFolder, grid: str) -> dict[str, float]:
     problems = [problem for _, problem in found.values() if problem]
     if problems:
         raise UserError(
-            f"{model.path} cannot be submitted, {len(problems)} of {len(found)} tasks are wanting:\n  "
+            f"{model.path} cannot be submitted, {len(problems)} of {len(found)} tasks are missing:\n  "
             + "\n  ".join(problems)
         )
     return {column: found[column][0] for column in leaderboard().index}
@@ -124,7 +124,7 @@ def submit(model: ModelFolder, out: Path, name: str, url: str, grid: str = "defa
     """Write the entry into ``out``, which appears only when it is complete.
 
     Raises:
-        UserError: tasks are wanting, module or weights have changed, the validator fails, or ``out``
+        UserError: tasks are missing, module or weights have changed, the validator fails, or ``out``
             is there already.
     """
     if out.exists():

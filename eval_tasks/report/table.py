@@ -9,30 +9,18 @@ from statistics import fmean
 
 import pandas as pd
 
+from eval_tasks.metrics import LOW_IS_GOOD, METRICS
 from eval_tasks.report.leaderboard import NAMED, leaderboard, published_task
 from eval_tasks.report.text import markdown
 from eval_tasks.runs.results import ModelFolder
 from eval_tasks.runs.scores import Score, heareval_scores, probe_scores
 from eval_tasks.tasks.task_folder import TaskFolder
 
-METRICS = {
-    "top1_acc": "accuracy",
-    "pitch_acc": "pitch accuracy",
-    "chroma_acc": "chroma accuracy",
-    "event_onset_200ms_fms": "onset F1, 200 ms",
-    "event_onset_50ms_fms": "onset F1, 50 ms",
-    "event_onset_offset_50ms_20perc_fms": "onset and offset F1, 50 ms",
-    "segment_1s_er": "segment error rate (low is good)",
-    "mAP": "mAP",
-    "d_prime": "d'",
-    "aucroc": "AUC",
-}
-LOW_IS_GOOD = {"segment_1s_er"}
 FLOOR_MODULES = "eval_tasks.baselines."
 
 
 def chance(task: TaskFolder, metric: str) -> float:
-    """The score of an answer that does not listen.
+    """The score of an answer that ignores the audio.
 
     Multiclass: one over the number of classes (of pitch classes for chroma). mAP: the share of
     positives, averaged over classes. Event tasks: nothing predicted, F-measure 0 and error rate 1.
@@ -152,7 +140,7 @@ def best_model(metric: str, scores: dict[str, Score]) -> str:
 
 
 def shows_references(protocol: str, reference: str) -> bool:
-    """The leaderboard's numbers were made by heareval: they stand beside heareval's, not the probe's."""
+    """The leaderboard's numbers were made by heareval: they are not shown with the probe's."""
     return reference == "chance" or protocol.startswith("heareval")
 
 

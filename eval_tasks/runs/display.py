@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import threading
 import time
 from collections.abc import Iterable
@@ -14,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from eval_tasks.metrics import metric_name
 
 if TYPE_CHECKING:
     from eval_tasks.runs.run_task import TaskJob, TaskResult
@@ -47,7 +50,7 @@ def progress_of(stage: str, log: Path) -> tuple[float, str]:
 def one_line(result: TaskResult) -> str:
     if result.status == "failed":
         return f"{result.task}: failed: {result.error.splitlines()[0]}"
-    scores = ", ".join(f"{metric} {score.mean_text}" for metric, score in result.scores.items())
+    scores = ", ".join(f"{metric_name(name)} {score.mean_text}" for name, score in result.scores.items())
     times = f"embeddings {result.embeddings_s:.0f} s, predictions {result.predictions_s:.0f} s"
     return f"{result.task}: {scores} ({'was done before' if result.status == 'skipped' else times})"
 
@@ -110,15 +113,22 @@ class RunDisplay:
                             self.progress.update(self.rows[task], completed=percent, state=state)
                         break
 
-    def summary(self, results: Iterable[TaskResult]) -> None:
-        """Scores of all tasks in one table, then what failed and why."""
+    def summary(self, results: Iterable[TaskResult], out: Path) -> None:
+        """Scores of all tasks in one table, what failed and why, where results are, what to type next."""
         results = sorted(results, key=lambda result: result.task)
         table = Table("task", "status", "score", title=escape(results[0].model) if results else None)
         for result in results:
-            scores = "\n".join(f"{metric} {score.mean_text}" for metric, score in result.scores.items())
-            table.add_row(escape(result.task), result.status, escape(scores))
+            scores = [f"{metric_name(name)} {score.mean_text}" for name, score in result.scores.items()]
+            table.add_row(escape(result.task), result.status, escape("\n".join(scores)))
         self.console.print(table)
         for result in results:
             if result.status == "failed":
                 self.console.rule(escape(f"{result.task} failed"), align="left")
                 self.console.print(result.error, markup=False, highlight=False, soft_wrap=True)
+        if results:
+            self.console.print(f"results: {out / results[0].model}", markup=False, soft_wrap=True)
+        if any(result.status == "failed" for result in results):
+            self.console.print("next: mend what failed, and repeat the command: it does only what is left")
+        elif results:
+            next_step = f"next: python -m eval_tasks report {shlex.quote(str(out))} --out report"
+            self.console.print(next_step, markup=False, soft_wrap=True)

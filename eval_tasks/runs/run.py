@@ -256,5 +256,5 @@ def run(args: argparse.Namespace) -> int:
             on_start=display.start,
             on_result=display.finished,
         )
-    display.summary(results)
+    display.summary(results, args.out)
     return int(any(result.status != "done" and result.status != "skipped" for result in results))

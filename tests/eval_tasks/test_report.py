@@ -151,7 +151,7 @@ def test_page_is_whole_and_needs_nothing_beside_it(models, tmp_path):
     assert all(address.startswith(("#", "data:")) for address in parsed.addresses)
     assert "Two <models>" in parsed.text and '{"a<b": "&"}' in parsed.text
     assert "right 0.0%, octave off 100.0%" in parsed.text  # every answer was an octave off
-    assert page.read_text().count("<svg") == 2 + 1 + 2  # bars and radar, bars, pitch and scene
+    assert page.read_text().count("<svg") == 1 + 1 + 2  # bars, bars, pitch and scene
     csv = pd.read_csv(tmp_path / "report/scores.csv")
     assert len(csv) == len(gather(models).table)
     for line in (tmp_path / "report/report.md").read_text().splitlines():

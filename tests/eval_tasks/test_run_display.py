@@ -1,6 +1,7 @@
 """What the display reads from the runners' output."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -45,8 +46,12 @@ def test_summary_shows_scores_and_why_tasks_failed():
         display.start([])
         for result in results:
             display.finished(result)
-    display.summary(results)
+    display.summary(results, Path("my results"))
     text = output.getvalue()
-    assert "good-v1-5h: top1_acc 0.500 (embeddings 3 s, predictions 4 s)" in text
+    assert "good-v1-5h: accuracy 0.500 (embeddings 3 s, predictions 4 s)" in text
     assert "bad-v1-5h: failed: embeddings ended with status 1" in text
     assert "ValueError: [no luck]" in text
+    assert "results: my results/m" in text
+    assert "next: mend what failed" in text and "eval_tasks report" not in text
+    display.summary(results[:1], Path("my results"))
+    assert "next: python -m eval_tasks report 'my results' --out report" in output.getvalue()

@@ -99,7 +99,7 @@ def test_refused_with_the_list_of_what_is_wanting(model, tmp_path):
 
 
 def test_stand_ins_alone_are_refused(model, tmp_path):
-    with pytest.raises(UserError, match="19 of 19 tasks are wanting"):
+    with pytest.raises(UserError, match="19 of 19 tasks are missing"):
         submit.submit(model, tmp_path / "entry", "Ours", "", grid="faster")
 
 

@@ -124,7 +124,8 @@ def test_long_files_are_read_block_by_block(tmp_path, monkeypatch):
     run_pack(tmp_path / "in", "--out", tmp_path / "whole")
     monkeypatch.setattr("hear_msss.decoding.BLOCK_SAMPLES", 10007)
     run_pack(tmp_path / "in", "--out", tmp_path / "blocks")
-    whole, blocks = (PackedSource(tmp_path / name).audio for name in ("whole", "blocks"))
+    corpora = [PackedSource(tmp_path / name) for name in ("whole", "blocks")]
+    whole, blocks = (np.concatenate([corpus.clip(number) for number in range(3)]) for corpus in corpora)
     assert len(whole) == len(blocks) == 25 * 16000
     assert np.abs(whole.astype(int) - blocks).max() <= 1
 
