@@ -52,8 +52,11 @@ def run_info(folder: Path, step: int) -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     origin = read_origin(folder)
+    settings = read_settings(folder).to_dict()
+    if settings["init_from"]:  # the name will do: weights are given away, folders are not
+        settings["init_from"] = Path(settings["init_from"]).name
     return {
-        "settings": read_settings(folder).to_dict(),
+        "settings": settings,
         "corpus": read_corpus(folder)["summary"],
         "steps": step,
         "last": last,

@@ -341,7 +341,8 @@ def test_weights_say_what_they_went_on_from(corpus, tmp_path):
     digest = hashlib.sha256(second.read_bytes()).hexdigest()
     origin = info["init"]
     assert (origin["name"], origin["steps"], origin["sha256"]) == ("second.safetensors", 1, digest)
-    assert origin["settings_that_differ"] == {"steps": 1, "init_from": str(first)}
+    assert origin["settings_that_differ"] == {"steps": 1, "init_from": first.name}
+    assert info["settings"]["init_from"] == second.name  # no folder of the machine that trained
     assert origin["corpus_hash"] == info["corpus"]["hash"]
     assert origin["init"]["log_sha256"] == first_info["log_sha256"]
     assert origin["init"]["settings_that_differ"]["learning_rate"] == first_info["settings"]["learning_rate"]
