@@ -46,7 +46,7 @@ def test_all(downloads, tmp_path, capsys):
         assert f"{name}: missing: nsynth-valid-small.zip, nsynth-test-small.zip of NSynth" in printed
     assert "esc50-v2.0.0-small: missing: esc50-all_folds-small.zip of ESC-50, from https://" in printed
     assert "2 tasks are in" in printed and "0 failed" in printed
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == [
         "dcase2016_task2-hear2021-small",
         "maestro-v3.0.0-small",
     ]
