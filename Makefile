@@ -36,9 +36,9 @@ TEST   := $(VENV)/.ready-for-tests
 define install
 	@test -n '$(PYTHON)' || { echo 'no Python 3.11 to 3.14 found: make PYTHON=/path/to/python3'; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c requirements.lock '$(TORCH)'
-	$(PIP) install -q --no-deps $(addprefix -r ,$(1))
-	$(PIP) install -q --no-deps --no-build-isolation -e .
+	$(PIP) install -q --no-compile -c requirements.lock '$(TORCH)'
+	$(PIP) install -q --no-compile --no-deps $(addprefix -r ,$(1))
+	$(PIP) install -q --no-compile --no-deps --no-build-isolation -e .
 	$(BIN)/python -m eval_tasks install --quiet --tool pip --constraint requirements.lock
 endef
 

@@ -7,6 +7,7 @@ only. The few releases that come as source alone are named here, and are pure Py
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -17,9 +18,10 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 SYSTEMS = {
     "Linux x86-64": "x86_64-manylinux_2_28",
     "Linux ARM": "aarch64-manylinux_2_28",
-    "macOS ARM": "aarch64-apple-darwin",
+    "macOS 14 ARM": "aarch64-apple-darwin",
     "Windows": "x86_64-pc-windows-msvc",
 }
+MACOS = "14.0"  # the oldest that torch has wheels for
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 HARNESS = ("heareval==2021.1.3", "hearvalidator==2021.0.6")
 TORCH = "torch==2.13.0"
@@ -39,7 +41,8 @@ def missing(uv: str, system: str, python: str, pins: list[str]) -> list[str]:
     without: list[str] = []
     while True:
         left = [pin for pin in pins if pin.lower().replace("_", "-") not in without]
-        done = subprocess.run(command, input="\n".join(left), capture_output=True, text=True)
+        env = {**os.environ, "MACOSX_DEPLOYMENT_TARGET": MACOS}
+        done = subprocess.run(command, input="\n".join(left), env=env, capture_output=True, text=True)
         if done.returncode == 0:
             return without
         named = set(re.findall(r"[a-z0-9-]+==[\w.+]+", done.stderr)) - set(without)

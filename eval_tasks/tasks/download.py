@@ -1,6 +1,7 @@
 """Fetch published tasks of the HEAR benchmark, or unpack archives that are on disk.
 
-The archives (48 kHz) lie on Zenodo, DOI 10.5281/zenodo.5885750. The record says what each archive's size
+The archives (48 kHz) lie on Zenodo, in record 6332517 ("HEAR 2021.3"); where that has no answer or lacks one,
+record 5885750 is asked. The record says what each archive's size
 and checksum are; both are kept in zenodo-<record>.lock.json beside the archives and hold from then on,
 so a later run neither asks again nor takes another file for the same. A transfer that breaks off goes on
 where it stopped, in this run or the next. A task folder appears in --out once it is unpacked whole; its
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
 
 from eval_tasks.errors import UserError
@@ -22,10 +24,10 @@ from eval_tasks.locks import lock_of, locked
 from eval_tasks.tasks.archives import EXPANSION, unpack, version_of
 from eval_tasks.tasks.registry import PUBLISHED_RATE, select_folders
 from eval_tasks.tasks.task_folder import METADATA_FILE, TaskFolder
-from eval_tasks.tasks.transfer import archive_of, fetch, record_files
+from eval_tasks.tasks.transfer import Archive, archive_of, fetch, record_files
 
 ZENODO_API = "https://zenodo.org/api/records"
-ZENODO_RECORD = "5885750"
+ZENODO_RECORDS = ("6332517", "5885750")  # asked in this order
 
 
 def install(archive: Path, out: Path) -> list[Path]:
@@ -110,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retries", type=int, default=5, metavar="N", help="attempts after a failure (default: %(default)s)"
     )
-    parser.add_argument("--record", default=ZENODO_RECORD, help="Zenodo record (default: %(default)s)")
+    parser.add_argument("--record", help=f"Zenodo record (default: {', then '.join(ZENODO_RECORDS)})")
     parser.add_argument("--api", default=ZENODO_API, metavar="URL", help="of Zenodo, or of a mirror")
     parser.add_argument("--refresh", action="store_true", help="ask for checksums again")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -148,6 +150,26 @@ def run_locked(args: argparse.Namespace) -> int:
     return 0
 
 
+def find_archives(folders: list[str], args: argparse.Namespace, cache: Path) -> dict[str, Archive]:
+    """Each task folder's archive, from the first record that has them all.
+
+    Raises:
+        UserError: none has; the message is that of the first.
+    """
+    errors: list[UserError] = []
+    for record in [args.record] if args.record else ZENODO_RECORDS:
+        try:
+            files = record_files(args.api, record, cache / f"zenodo-{record}.lock.json", args.refresh)
+            found = {folder: archive_of(folder, files, f"{args.api}/{record}") for folder in folders}
+        except UserError as error:
+            errors.append(error)
+            continue
+        for earlier in errors:
+            print(f"{earlier}\ntaken from record {record} instead", file=sys.stderr)
+        return found
+    raise errors[0]
+
+
 def download(folders: list[str], args: argparse.Namespace) -> list[str]:
     """Fetch and unpack task folders; what went wrong with those that did not arrive."""
     cache = args.archives or args.out / ".archives"
@@ -156,10 +178,8 @@ def download(folders: list[str], args: argparse.Namespace) -> list[str]:
 
 
 def download_locked(folders: list[str], cache: Path, args: argparse.Namespace) -> list[str]:
-    lock = cache / f"zenodo-{args.record}.lock.json"
-    files = record_files(args.api, args.record, lock, args.refresh)
-    where = f"{args.api}/{args.record}"
-    archives = {folder: archive_of(folder, files, where) for folder in folders}
+    """What ``download`` does once no other process writes."""
+    archives = find_archives(folders, args, cache)
     total = sum(archive.size for archive in archives.values())
     largest = max(archive.size for archive in archives.values())
     # Archives come one after the other: all tasks unpacked, and one archive (or all) beside them.

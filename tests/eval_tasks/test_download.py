@@ -66,6 +66,7 @@ class Server:
         ranges: whether the server knows byte ranges.
         lie: md5 that the record states instead of the true one.
         served: (first byte asked for, bytes sent) of each transfer.
+        records: those that it has.
         pause_after: bytes after which a transfer stands still until ``go_on`` is set.
     """
 
@@ -76,15 +77,18 @@ class Server:
         self.lie: str | None = None
         self.served: list[tuple[int, int]] = []
         self.record_asked = 0
+        self.records = {"6332517", "5885750"}
         self.pause_after: int | None = None
         self.go_on = threading.Event()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                if self.path == "/records/5885750":
+                kind, name = self.path.split("/")[1:3]
+                if kind == "records":
                     server.record_asked += 1
-                    self.reply(200, json.dumps(server.record()).encode())
+                    body = json.dumps(server.record()).encode()
+                    self.reply(200 if name in server.records else 404, body)
                 else:
                     server.send(self, server.files[self.path.split("/")[2]])
 
@@ -230,13 +234,22 @@ def test_damage_on_the_way_is_mended_by_a_new_transfer(server, tmp_path):
 
 def test_the_lock_pins_what_the_record_said_first(server, tmp_path):
     assert download(server, tmp_path, "--keep-archives") == 0
-    lock = json.loads((tmp_path / ".archives" / "zenodo-5885750.lock.json").read_text())
+    lock = json.loads((tmp_path / ".archives" / "zenodo-6332517.lock.json").read_text())
     assert lock[ARCHIVE]["checksum"] == "md5:" + hashlib.md5(server.files[ARCHIVE]).hexdigest()
     other = tmp_path / "other"
     archives = str(tmp_path / ".archives")
     assert download(server, other, "--archives", archives) == 0
     assert_whole(other)
     assert server.record_asked == 1 and len(server.served) == 1
+
+
+def test_another_record_is_asked_where_the_first_is_gone(server, tmp_path, capsys):
+    server.records = {"5885750"}
+    assert download(server, tmp_path) == 0
+    assert_whole(tmp_path)
+    assert "404" in capsys.readouterr().err
+    assert [f.name for f in (tmp_path / ".archives").glob("*.json")] == ["zenodo-5885750.lock.json"]
+    assert download(server, tmp_path / "other", "--record", "6332517") == 1
 
 
 def test_server_that_is_gone(server, tmp_path, capsys):

@@ -10,11 +10,43 @@ from eval_tasks.errors import UserError
 from eval_tasks.tasks.check_description import EMBEDDING_TYPES, PREDICTION_TYPES, SCORES
 from eval_tasks.tasks.registry import hear_tasks, published, select_folders
 from eval_tasks.tasks.task_folder import write_description
+from eval_tasks.tasks.transfer import Archive, archive_of
 
 
 def test_scores_are_those_of_heareval():
     score = pytest.importorskip("heareval.score")
     assert set(SCORES) == set(score.available_scores)
+
+
+# As public scripts name them, in Zenodo record 6332517 ("HEAR 2021.3").
+PUBLISHED_ARCHIVES = [
+    "hear2021-beehive_states_fold0-v2-full-48000.tar.gz",
+    "hear2021-beehive_states_fold1-v2-full-48000.tar.gz",
+    "hear2021-beijing_opera-v1.0-hear2021-full-48000.tar.gz",
+    "hear2021-dcase2016_task2-hear2021-full-48000.tar.gz",
+    "hear2021-esc50-v2.0.0-full-48000.tar.gz",
+    "hear2021-fsd50k-v1.0-full-48000.tar.gz",
+    "hear2021-gunshot_triangulation-v1.0-full-48000.tar.gz",
+    "hear2021-libricount-v1.0.0-hear2021-full-48000.tar.gz",
+    "hear2021-maestro-v3.0.0-5h-48000.tar.gz",
+    "hear2021-mridangam_stroke-v1.5-full-48000.tar.gz",
+    "hear2021-mridangam_tonic-v1.5-full-48000.tar.gz",
+    "hear2021-nsynth_pitch-v2.2.3-50h-48000.tar.gz",
+    "hear2021-nsynth_pitch-v2.2.3-5h-48000.tar.gz",
+    "hear2021-speech_commands-v0.0.2-5h-48000.tar.gz",
+    "hear2021-speech_commands-v0.0.2-full-48000.tar.gz",
+    "hear2021-tfds_crema_d-1.0.0-full-48000.tar.gz",
+    "hear2021-tfds_gtzan-1.0.0-full-48000.tar.gz",
+    "hear2021-tfds_gtzan_music_speech-1.0.0-full-48000.tar.gz",
+    "hear2021-vocal_imitation-v1.1.3-full-48000.tar.gz",
+    "hear2021-vox_lingua_top10-hear2021-full-48000.tar.gz",
+]
+
+
+def test_every_task_folder_finds_its_published_archive():
+    files = {name: Archive(name, "", "md5:0", 1) for name in [*PUBLISHED_ARCHIVES, "hear2021-other.tar.gz"]}
+    folders = [folder for task in hear_tasks() for folder in task.folders]
+    assert sorted(archive_of(folder, files, "record").name for folder in folders) == PUBLISHED_ARCHIVES
 
 
 def test_nineteen_tasks():
