@@ -104,6 +104,12 @@ def python_and_versions() -> Iterator[Finding]:
     else:
         what = f"setuptools {found or 'is not installed'}: Lightning 1.8 and dcase_util import pkg_resources"
         yield Finding(False, f"{what}, which is in setuptools below {packages.SETUPTOOLS_BELOW}", INSTALL)
+    found = installed("numpy")
+    if packages.release(found) < (packages.NUMPY_FROM,):
+        what = (
+            f"numpy {found or 'is not installed'}: expected {packages.NUMPY_FROM} or newer, as pandas needs"
+        )
+        yield Finding(False, what, INSTALL)
     absent = [name for name in packages.IMPORTED if not installed(name)]
     if absent:
         yield Finding(False, f"not installed: {', '.join(absent)}", INSTALL)

@@ -15,12 +15,12 @@ HARNESS = {"heareval": "2021.1.3", "hearvalidator": "2021.0.6"}
 LIGHTNING = "1.8.6"  # 2 has no gpus= and no validation_epoch_end; 1.9 ends event tasks in a KeyError
 PYNVML = "11.4.1"  # heareval decodes the GPU's name, which later releases return as text; GPU machines only
 SETUPTOOLS_BELOW = 81  # Lightning 1.8 and dcase_util import pkg_resources, which later ones drop
+NUMPY_FROM = 2  # current pandas, SciPy and scikit-learn are built for it
 IMPORTED = (
     "click",
     "dcase_util",
     "intervaltree",
     "more-itertools",
-    "numpy",
     "pandas",
     "python-slugify",
     "scikit-learn",
@@ -40,7 +40,7 @@ def harness_requirements() -> list[str]:
 def requirements() -> list[str]:
     """What both packages of the harness import, as pip and uv read it."""
     pinned = [f"pytorch-lightning=={LIGHTNING}", f"pynvml=={PYNVML}", f"setuptools<{SETUPTOOLS_BELOW}"]
-    return [*pinned, *IMPORTED]
+    return [*pinned, f"numpy>={NUMPY_FROM}", *IMPORTED]
 
 
 def tensorflow_requirement(cuda: bool, system: str = sys.platform, machine: str = platform.machine()) -> str:

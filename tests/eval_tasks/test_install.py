@@ -188,6 +188,7 @@ RIGHT = {
     "hearvalidator": "2021.0.6",
     "pytorch_lightning": "1.8.6",
     "setuptools": "80.1",
+    "numpy": "2.4.6",
 }
 
 
@@ -203,6 +204,7 @@ def test_right_versions_are_good(monkeypatch):
         ({"setuptools": "82.0.1"}, "pkg_resources, which is in setuptools below 81"),
         ({"hearvalidator": "2021.0.2"}, "hearvalidator 2021.0.2: expected 2021.0.6"),
         ({"sed_eval": ""}, "not installed: sed_eval"),
+        ({"numpy": "1.26.4"}, "numpy 1.26.4: expected 2 or newer"),
     ],
 )
 def test_wrong_versions_are_named_with_the_remedy(monkeypatch, wrong, words):
