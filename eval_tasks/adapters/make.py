@@ -119,10 +119,11 @@ def prepared(
     known = [field.name for field in dataclasses.fields(chosen.Options)]
     if unknown := set(options) - set(known):
         raise UserError(f"{adapter} has no option {sorted(unknown)}: expected some of {', '.join(known)}")
+    chosen_options = chosen.Options(**options)
     # Unpacked archives are kept until the task is done, so that a second run finds them.
     unpacked = out / f".raw-{adapter}"
     with locked(out / f".prepare-{adapter}.lock"):
         folders = as_folders(map(Path, raw), unpacked)
-        done = make_task(chosen, folders, chosen.Options(**options), out, sample_rates, jobs, progress)
+        done = make_task(chosen, folders, chosen_options, out, sample_rates, jobs, progress)
         shutil.rmtree(unpacked, ignore_errors=True)
     return done

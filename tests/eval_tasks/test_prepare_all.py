@@ -76,11 +76,11 @@ def test_from_python(tmp_path):
     )
     assert task.name == "dcase2016_task2-hear2021-small" and task.sample_rates == [4000]
     with pytest.raises(UserError, match=r"no option \['moed'\]: expected some of mode"):
-        eval_tasks.prepare("esc50", raw=[tmp_path], moed="small")
+        eval_tasks.prepare("esc50", raw=[tmp_path], out=tmp_path, moed="small")
     with pytest.raises(UserError, match="no adapter 'esc-50': expected one of speech_commands, nsynth"):
         eval_tasks.prepare("esc-50", raw=[tmp_path])
     with pytest.raises(UserError, match="esc50 has no mode 'tiny': expected one of full, small"):
-        eval_tasks.prepare("esc50", raw=[tmp_path], mode="tiny")
+        eval_tasks.prepare("esc50", raw=[tmp_path], out=tmp_path, mode="tiny")
 
 
 def test_csv_from_python(tmp_path):
