@@ -20,8 +20,8 @@ class SourceFile:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file; empty ones and comments (``#``) left out."""
-    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    """The lines of a text file without its byte-order mark; empty ones and comments (``#``) left out."""
+    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 

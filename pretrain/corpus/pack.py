@@ -210,7 +210,10 @@ def run(args: argparse.Namespace) -> int:
     listed = [line for path in args.exclude_list for line in read_lines(path)]
     files, unused = exclude(found, args.exclude, listed)
     if unused:
-        print(f"exclusions that fit no file: {', '.join(unused[:5])} ({len(unused)} in all)", file=sys.stderr)
+        raise ValueError(
+            f"exclusions that fit no file: {', '.join(unused[:5])} ({len(unused)} in all); what they name "
+            "would get into the corpus: mend them, or take them out of --exclude and --exclude-list"
+        )
     keys = [(file.source, file.name) for file in files]
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
