@@ -1,15 +1,17 @@
-"""Worker processes that end with the process that began them, however that ends."""
+"""Work in several processes, which end with the process that began them, however that ends."""
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 import joblib
+from tqdm import tqdm
 
 from eval_tasks.errors import UserError
 
@@ -53,3 +55,31 @@ def in_processes(
             "a worker process was killed from outside, most often because memory ran out: give fewer --jobs; "
             "the same command continues where this one stopped"
         ) from None
+
+
+def for_each_clip(
+    function: Callable[..., tuple[str | None, list[str]]],
+    calls: Sequence[tuple[Any, ...]],
+    jobs: int,
+    title: str,
+    progress: bool = True,
+) -> None:
+    """Call ``function`` for every clip, whatever goes wrong with some of them; then print the warnings.
+
+    Args:
+        function: returns what went wrong, or None, and warnings.
+        calls: its arguments for each clip.
+        jobs: processes, as of ``in_processes``.
+        title: of the progress bar and the error.
+        progress: show a bar.
+
+    Raises:
+        UserError: what went wrong, clip by clip; or a worker was killed.
+    """
+    outcomes = list(tqdm(in_processes(function, calls, jobs), title, len(calls), disable=not progress))
+    for warning in sorted({warning for _, warnings in outcomes for warning in warnings}):
+        print(f"WARNING {warning}", file=sys.stderr)
+    problems = sorted(problem for problem, _ in outcomes if problem)
+    if problems:
+        listed = "\n  ".join(problems)
+        raise UserError(f"{title}: {len(problems)} of {len(calls)} clips could not be made:\n  {listed}")

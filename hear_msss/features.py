@@ -83,15 +83,15 @@ class Features(nn.Module):
             raise ValueError(f"features={features!r}: expected one of {list(choices())}")
         self.encoder, self.config = encoder, encoder.config
         sizes = level_sizes(encoder.config)
-        self.parts = list(sizes) if features == "components" else features.split("+")
+        self.names = list(sizes) if features == "components" else features.split("+")
         first = 0
-        for level, size in sizes.items():
-            if level in self.parts:
+        for name, size in sizes.items():
+            if name in self.names:
                 span = slice(first, first + size)
-                self.register_buffer(f"mean_{level}", levels.mean[:, span].clone())
-                self.register_buffer(f"std_{level}", levels.std[span].clone())
+                self.register_buffer(f"mean_{name}", levels.mean[:, span].clone())
+                self.register_buffer(f"std_{name}", levels.std[span].clone())
             first += size
-        self.size = sum(sizes[part] for part in self.parts)
+        self.size = sum(sizes[name] for name in self.names)
         self.components: Tensor | None
         self.register_buffer("components", None)
         if features == "components":
@@ -100,26 +100,26 @@ class Features(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """``(batch, n_mels, frames)`` to ``(batch, T', size)``."""
-        levels = all_levels(self.encoder, log_mel, self.parts)
+        levels = all_levels(self.encoder, log_mel, self.names)
         joined = [
             level
-            if part == "h" and self.components is None
-            else standardised(level, getattr(self, f"mean_{part}"), getattr(self, f"std_{part}"))
-            for part, level in levels.items()
+            if name == "h" and self.components is None
+            else standardised(level, getattr(self, f"mean_{name}"), getattr(self, f"std_{name}"))
+            for name, level in levels.items()
         ]
         together = torch.cat(joined, dim=-1)
         return together if self.components is None else together @ self.components
 
 
-def all_levels(encoder: Encoder, log_mel: Tensor, parts: list[str]) -> dict[str, Tensor]:
+def all_levels(encoder: Encoder, log_mel: Tensor, names: list[str]) -> dict[str, Tensor]:
     """The chosen levels as they are, ``(batch, T', size)`` each."""
-    feature_map, taps = encoder.trunk(log_mel, tuple(BLOCK_CHANNELS) if "blocks" in parts else ())
+    feature_map, taps = encoder.trunk(log_mel, tuple(BLOCK_CHANNELS) if "blocks" in names else ())
     make = {
         "h": lambda: encoder.head(feature_map),
         "blocks": lambda: block_means(taps),
         "log_mel": lambda: log_mel_statistics(log_mel),
     }
-    return {part: make[part]() for part in parts}
+    return {name: make[name]() for name in names}
 
 
 def standardised(level: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -142,17 +142,17 @@ def block_means(taps: list[Tensor]) -> Tensor:
 
 def log_mel_statistics(log_mel: Tensor) -> Tensor:
     """``(batch, n_mels, frames)`` to ``(batch, T', 3 * n_mels)``: local mean, mean, deviation."""
-    parts = log_mel.unflatten(-1, (log_mel.shape[-1] // TIME_STRIDE, TIME_STRIDE))
-    mean = parts.mean(dim=-1)
-    deviation = (parts - mean[..., None]).square().mean(dim=-1).sqrt()
-    return torch.cat([parts[..., MIDDLE_FRAMES].mean(dim=-1), mean, deviation], dim=1).transpose(1, 2)
+    pieces = log_mel.unflatten(-1, (log_mel.shape[-1] // TIME_STRIDE, TIME_STRIDE))
+    mean = pieces.mean(dim=-1)
+    deviation = (pieces - mean[..., None]).square().mean(dim=-1).sqrt()
+    return torch.cat([pieces[..., MIDDLE_FRAMES].mean(dim=-1), mean, deviation], dim=1).transpose(1, 2)
 
 
 @torch.no_grad()
 def measure_levels(encoder: Encoder, log_mel: Tensor) -> Levels:
     """Statistics of an encoder's levels over some segments, ``(segments, n_mels, frames)``."""
-    parts = list(level_sizes(encoder.config))
-    chunks = [torch.cat([*all_levels(encoder, x, parts).values()], dim=-1) for x in log_mel.split(64)]
+    names = list(level_sizes(encoder.config))
+    chunks = [torch.cat([*all_levels(encoder, x, names).values()], dim=-1) for x in log_mel.split(64)]
     frames = torch.cat(chunks).double()
     mean = frames.mean(dim=0)
     std = (frames - mean).flatten(0, 1).std(dim=0).clamp(min=STD_FLOOR)
@@ -167,7 +167,7 @@ def principal_components(levels: Tensor, config: ModelConfig) -> Tensor:
     entry positive, divided by the component's deviation plus ``SHRINK`` of the first one's.
     """
     weight = torch.cat(
-        [torch.full((size,), WEIGHTS[part], dtype=levels.dtype) for part, size in level_sizes(config).items()]
+        [torch.full((size,), WEIGHTS[name], dtype=levels.dtype) for name, size in level_sizes(config).items()]
     )
     weighted = (levels * weight).flatten(0, 1)
     variance, vectors = torch.linalg.eigh(weighted.T @ weighted / len(weighted))

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 def encoder_sha256(encoder: Encoder | Features) -> str:
     """sha256 over configuration, chosen features, and names, shapes and values of an encoder's tensors."""
-    features = encoder.parts if isinstance(encoder, Features) else ["h"]
+    features = encoder.names if isinstance(encoder, Features) else ["h"]
     digest = hashlib.sha256(json.dumps([encoder.config.to_dict(), features], sort_keys=True).encode())
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

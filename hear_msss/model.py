@@ -87,11 +87,11 @@ class MSSS(nn.Module):
         return result
 
     def _pool_windows(
-        self, log_mel: Tensor, starts: np.ndarray, pool: Callable[[Tensor], Tensor], size: int
+        self, log_mel: Tensor, starts: np.ndarray, pooling: Callable[[Tensor], Tensor], size: int
     ) -> Tensor:
         """Encode the windows that begin at ``starts`` in every clip: ``(sounds, windows, size)``.
 
-        ``pool`` makes ``(n, size)`` of ``(n, T', dim)``.
+        ``pooling`` makes ``(n, size)`` of ``(n, T', dim)``.
         """
         sounds, count = log_mel.shape[0], len(starts)
         cut = log_mel.unfold(2, self.config.segment_frames, 1)  # a view: (sounds, n_mels, starts, 96)
@@ -102,7 +102,7 @@ class MSSS(nn.Module):
             number = torch.arange(begin, min(begin + at_once, sounds * count), device=log_mel.device)
             sound = torch.div(number, count, rounding_mode="floor")
             segments = cut[sound, :, first_frames[number % count]]
-            result[number] = pool(self.encode(segments))
+            result[number] = pooling(self.encode(segments))
         return result.view(sounds, count, size)
 
     def timestamp_embeddings(self, audio: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,8 +142,13 @@ class MSSS(nn.Module):
 
     def _pool_timestamp(self, h: Tensor) -> Tensor:
         middle, mean = h[:, h.shape[1] // 2], h.mean(dim=1)
-        parts = {"middle": [middle], "mean": [mean], "middle_mean": [middle, mean], "frames": [h.flatten(1)]}
-        return torch.cat(parts[self.options.timestamp], dim=-1)
+        choices = {
+            "middle": [middle],
+            "mean": [mean],
+            "middle_mean": [middle, mean],
+            "frames": [h.flatten(1)],
+        }
+        return torch.cat(choices[self.options.timestamp], dim=-1)
 
     def scene_embeddings(self, audio: Tensor) -> Tensor:
         """``(sounds, samples)`` to one embedding a clip, ``(sounds, size)``."""

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from pretrain.atomic import replacing
+from pretrain.files import open_replacing
 
 CHECKPOINT = "checkpoint.pt"
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Replace the run's checkpoint. ``state`` holds tensors and plain values only."""
-    with replacing(folder / CHECKPOINT, "wb") as file:
+    with open_replacing(folder / CHECKPOINT, "wb") as file:
         torch.save(state, file)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hear_msss.weights import find_weights, fingerprint, load_weights
-from pretrain.atomic import replacing
+from pretrain.files import open_replacing
 from pretrain.settings import Settings
 
 ORIGIN = "init.json"
@@ -43,7 +43,7 @@ def note_origin(folder: Path, settings: Settings, resume: bool = False) -> None:
         origin["settings_that_differ"] = {
             name: value for name, value in info.get("settings", {}).items() if here.get(name) != value
         }
-        with replacing(path) as file:
+        with open_replacing(path) as file:
             json.dump(origin, file, indent=1)
 
 

@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from hear_msss.audio import is_sound
-from pretrain.atomic import replacing
+from pretrain.files import open_replacing
 
 KINDS = ("speech", "effects", "music")
 TOOLS = ("apt-get", "apt-cache", "dpkg-deb")
@@ -176,7 +176,7 @@ def read_table(path: Path) -> dict[str, dict[str, str | int]]:
 
 
 def write_table(path: Path, rows: dict[str, dict[str, str | int]]) -> None:
-    with replacing(path) as text:
+    with open_replacing(path) as text:
         table = csv.DictWriter(text, ["source", "kind", "version", "files", "licence", "homepage"])
         table.writeheader()
         table.writerows(rows[source] for source in sorted(rows))

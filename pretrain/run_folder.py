@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
-from pretrain.atomic import replacing
 from pretrain.corpus.location import is_remote
 from pretrain.corpus.source import SegmentSource
 from pretrain.distributed import process_rank, wait_for_all
+from pretrain.files import open_replacing
 from pretrain.layers import read_config
 from pretrain.settings import Settings
 
@@ -68,9 +68,9 @@ def write_settings(folder: Path, settings: Settings, source: SegmentSource) -> N
         source: the corpus.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / CONFIG) as file:
+    with open_replacing(folder / CONFIG) as file:
         yaml.safe_dump(settings.to_dict(), file, sort_keys=False)
-    with replacing(folder / CORPUS) as file:
+    with open_replacing(folder / CORPUS) as file:
         json.dump({"location": source.location, "summary": source.summary()}, file, indent=1)
 
 

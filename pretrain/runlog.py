@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pretrain.atomic import replacing
 from pretrain.budget import Budget
 from pretrain.distributed import average_over_processes
+from pretrain.files import open_replacing
 
 LOG = "log.jsonl"
 SHORT_NAMES = {
@@ -73,7 +73,7 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / LOG
         kept = [r for r in read_log(folder) if r["step"] <= step] if step and path.is_file() else []
-        with replacing(path) as file:
+        with open_replacing(path) as file:
             file.writelines(json.dumps(record) + "\n" for record in kept)
         self._file = path.open("a", encoding="utf-8")
         self._board = open_board(folder, step + 1)

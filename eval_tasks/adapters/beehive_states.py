@@ -15,14 +15,13 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from eval_tasks.adapters.hear_data_set import SMALL, HearDataSet, Mode, Recording, find_files
+from eval_tasks.adapters.hear_data_set import SMALL, HearDataSet, Mode, Recording, find_named
 from eval_tasks.adapters.hear_rules import clips_within
 
 NAME = re.compile(r"(Hive[13])[ _].*QueenBee.*\.wav")
 
 
 def find(train_hive: str, folders: Sequence[Path], small: bool) -> list[Recording]:
-    named = [(path, NAME.fullmatch(path.name)) for path in find_files(folders)]
     return [
         Recording(
             path.stem,
@@ -30,8 +29,7 @@ def find(train_hive: str, folders: Sequence[Path], small: bool) -> list[Recordin
             ["NOQUEEN" if "NO" in path.name else "QUEEN"],
             split="train" if match[1] == train_hive else "test",
         )
-        for path, match in named
-        if match
+        for path, match in find_named(folders, NAME)
     ]
 
 

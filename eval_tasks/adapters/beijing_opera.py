@@ -12,14 +12,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval_tasks.adapters.hear_data_set import SMALL, HearDataSet, Mode, Recording, find_files
+from eval_tasks.adapters.hear_data_set import SMALL, HearDataSet, Mode, Recording, find_named
 
 NAME = re.compile(r"\d+__\w+?__(bangu|daluo|naobo|xiaoluo)-\d+\.wav")
 
 
 def find(folders: Sequence[Path], small: bool) -> list[Recording]:
-    named = [(path, NAME.fullmatch(path.name)) for path in find_files(folders)]
-    return [Recording(path.stem, path, [match[1]]) for path, match in named if match]
+    return [Recording(path.stem, path, [match[1]]) for path, match in find_named(folders, NAME)]
 
 
 DATA_SET = HearDataSet(

@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import soundfile
 import soxr
-from tqdm import tqdm
 
 from eval_tasks.adapters.pcm16 import to_pcm16
 from eval_tasks.adapters.plan import Clip, Plan
 from eval_tasks.errors import UserError
-from eval_tasks.files import beside, remove_leftovers, require_space, write_text
+from eval_tasks.files import remove_leftovers, replacing, require_space, write_text
 from eval_tasks.tasks.audio import fix_length, write_audio
 from eval_tasks.tasks.task_folder import UNFINISHED, TaskFolder, write_description
-from eval_tasks.workers import in_processes
+from eval_tasks.workers import for_each_clip
 from hear_msss.audio import SoundError, open_sound
 
 
@@ -52,7 +50,7 @@ def make_clip(clip: Clip, targets: dict[int, Path], clip_s: float | None) -> tup
         audio = fix_length(audio, int(clip_s * rate + 0.5))
     for wanted, target in targets.items():
         converted = audio if wanted == rate else soxr.resample(audio, rate, wanted, quality="HQ")
-        with beside(target) as temporary:
+        with replacing(target) as temporary:
             write_audio(temporary, converted, wanted, "WAV", "PCM_16")
     return None, [f"{clip.source}: {warning}" for warning in sound.warnings]
 
@@ -120,21 +118,14 @@ def build(plan: Plan, out: Path, rates: Sequence[int], jobs: int, progress: bool
     needed = sum(2 * rate * (clip_s or 0) * len(clips) for rate in rates) + raw_bytes * len(rates)
     require_space(out, needed, f"making {plan.folder_name}")
 
-    jobs_to_do = []
+    calls = []
     for split, split_clips in plan.splits.items():
         for rate in rates:
             (partial / str(rate) / split).mkdir(parents=True, exist_ok=True)
         for clip in split_clips:
-            jobs_to_do.append((clip, {rate: partial / str(rate) / split / clip.name for rate in rates}))
-    results = in_processes(make_clip, [(clip, targets, clip_s) for clip, targets in jobs_to_do], jobs)
-    bar = tqdm(results, plan.folder_name, len(jobs_to_do), disable=not progress)
-    outcomes = list(bar)
-    for warning in sorted({warning for _, warnings in outcomes for warning in warnings}):
-        print(f"WARNING {warning}", file=sys.stderr)
-    problems = sorted(problem for problem, _ in outcomes if problem)
-    if problems:
-        listed = "\n  ".join(problems)
-        raise UserError(f"{len(problems)} clips could not be made:\n  {listed}")
+            targets = {rate: partial / str(rate) / split / clip.name for rate in rates}
+            calls.append((clip, targets, clip_s))
+    for_each_clip(make_clip, calls, jobs, plan.folder_name, progress)
     remove_leftovers(partial)
     descriptions = {split: {clip.name: clip.labels for clip in c} for split, c in plan.splits.items()}
     write_description(partial, plan.metadata, descriptions, plan.vocabulary)

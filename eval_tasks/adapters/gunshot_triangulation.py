@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval_tasks.adapters.hear_data_set import SMALL, HearDataSet, Mode, Recording, find_files, find_one
+from eval_tasks.adapters.hear_data_set import SMALL, HearDataSet, Mode, Recording, find_named, find_one
 from eval_tasks.errors import UserError
 from hear_msss.audio import SoundError, measure, open_sound
 
@@ -88,9 +88,9 @@ def cut(paths: Sequence[Path]) -> list[Recording]:
 def find(folders: Sequence[Path], small: bool) -> list[Recording]:
     if not small:
         return cut([find_one(folders, name, "Gunshot Triangulation") for name in RECORDINGS])
-    named = [(path, CUT_NAME.fullmatch(path.name)) for path in find_files(folders)]
     return [
-        Recording(path.stem, path, [f"mic{match[1]}"], key=f"fid{match[2]}") for path, match in named if match
+        Recording(path.stem, path, [f"mic{match[1]}"], key=f"fid{match[2]}")
+        for path, match in find_named(folders, CUT_NAME)
     ]
 
 

@@ -8,6 +8,7 @@ missing, splits or folds, the subset that a mode keeps, the length of the clips.
 from __future__ import annotations
 
 import argparse
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -241,6 +242,11 @@ def find_files(folders: Sequence[Path], pattern: str = "*.wav") -> list[Path]:
     inside = [path for folder in folders for path in folder.rglob(pattern)]
     themselves = [folder for folder in folders if folder.match(pattern)]
     return sorted({path for path in (*inside, *themselves) if not path.name.startswith(".")})
+
+
+def find_named(folders: Sequence[Path], pattern: re.Pattern[str]) -> list[tuple[Path, re.Match[str]]]:
+    """The wav files whose names are of a pattern, with what it found in each name."""
+    return [(path, match) for path in find_files(folders) if (match := pattern.fullmatch(path.name))]
 
 
 def find_one(folders: Sequence[Path], pattern: str, of: str) -> Path:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from eval_tasks.adapters.hear_data_set import SMALL, HearDataSet, Mode, Recording, find_files
+from eval_tasks.adapters.hear_data_set import SMALL, HearDataSet, Mode, Recording, find_named
 
 NAME = re.compile(
     r"\d+__\w+?__(?P<stroke>bheem|cha|dheem|dhin|num|ta|tha|tham|thi|thom)-(?P<tonic>b|c|csh|d|dsh|e)-\d+\.wav"
@@ -22,8 +22,7 @@ NAME = re.compile(
 
 
 def find(label: str, folders: Sequence[Path], small: bool) -> list[Recording]:
-    named = [(path, NAME.fullmatch(path.name)) for path in find_files(folders)]
-    return [Recording(path.stem, path, [match[label]]) for path, match in named if match]
+    return [Recording(path.stem, path, [match[label]]) for path, match in find_named(folders, NAME)]
 
 
 def data_set(label: str) -> HearDataSet:

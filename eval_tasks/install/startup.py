@@ -8,6 +8,8 @@ import site
 import sysconfig
 from pathlib import Path
 
+from eval_tasks.files import replacing
+
 PACKAGE = "heareval_environment"
 SOURCE = Path(__file__).with_name(PACKAGE)
 START = f"import {PACKAGE}; {PACKAGE}.activate()\n"
@@ -38,6 +40,5 @@ def write(where: Path) -> None:
     shutil.rmtree(where / PACKAGE / "__pycache__", ignore_errors=True)
     for path, content in files(where).items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-        beside.write_bytes(content)
-        beside.replace(path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)

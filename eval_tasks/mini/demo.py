@@ -30,7 +30,7 @@ from eval_tasks.mini import TASKS_DIR
 from eval_tasks.report.table import chance
 from eval_tasks.runs import harness
 from eval_tasks.runs.display import RunDisplay
-from eval_tasks.runs.run import TaskResult, log_tail, run_tasks
+from eval_tasks.runs.run import RunSettings, TaskResult, log_tail, run_tasks
 from eval_tasks.tasks.task_folder import TaskFolder, find_tasks
 
 BASELINE = "eval_tasks.baselines.logmel"
@@ -124,18 +124,12 @@ def run(args: argparse.Namespace) -> int:
     by_module: dict[str, list[TaskResult]] = {}
     for module, model in ((BASELINE, ""), (args.module, args.model)):
         console.print(f"{module} on the mini tasks:")
+        settings = RunSettings(
+            model=model, grid=GRID, grid_points=GRID_POINTS, jobs=args.jobs, changed="redo"
+        )
         with RunDisplay(console) as display:
             by_module[module] = run_tasks(
-                module,
-                TASKS_DIR,
-                args.out,
-                model=model,
-                grid=GRID,
-                grid_points=GRID_POINTS,
-                jobs=args.jobs,
-                changed="redo",
-                on_start=display.start,
-                on_result=display.finished,
+                module, TASKS_DIR, args.out, settings, display.start, display.finished
             )
     results, baseline = by_module[args.module], by_module[BASELINE]
     name = f"{args.module} {Path(args.model).name}".strip()

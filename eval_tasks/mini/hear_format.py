@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import soundfile as sf
 
+from eval_tasks.files import replacing_folder
 from eval_tasks.mini.tools import SAMPLE_RATE, Audio
 
 SPLITS = ("train", "valid", "test")
@@ -79,9 +79,12 @@ def write_task(task: MiniTask, out: Path) -> Path:
     done = out / f"{task.name}-v1-small"
     if done.exists():
         raise FileExistsError(f"{done} is there already: give another folder, or remove it first")
-    folder = out / f"{task.name}.partial"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    with replacing_folder(done) as folder:
+        write_files(task, folder)
+    return done
+
+
+def write_files(task: MiniTask, folder: Path) -> None:
     (folder / "task_metadata.json").write_text(json.dumps(task.metadata(), indent=1) + "\n")
     with (folder / "labelvocabulary.csv").open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("idx", "label"), *enumerate(task.vocabulary)])
@@ -97,4 +100,3 @@ def write_task(task: MiniTask, out: Path) -> Path:
         (folder / f"{split}.json").write_text(json.dumps(entries) + "\n")
     with (folder / "manifest.csv").open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("split", "file", "source"), *manifest])
-    return folder.rename(done)

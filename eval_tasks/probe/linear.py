@@ -115,7 +115,7 @@ def data_splits(task: TaskFolder, on: str = "test") -> list[tuple[list[str], lis
     return [(turn[2:], [turn[1]], [turn[0]]) for turn in turns]
 
 
-def train(
+def train_layer(
     data: SplitData,
     multilabel: bool,
     protocol: Protocol,
@@ -211,12 +211,12 @@ def probe_split(
     task: TaskFolder, splits: tuple[list[str], list[str], list[str]], protocol: Protocol, seed: int
 ) -> dict[str, Any]:
     """Train on one division into train, valid and test; the scores of ``protocol.on`` and what was chosen."""
-    parts = [load_splits(task, names) for names in splits]
+    loaded = [load_splits(task, names) for names in splits]
     if protocol.standardize:
-        deviation, mean = torch.std_mean(parts[0].embeddings, dim=0)
-        for part in parts:
-            part.embeddings.sub_(mean).div_(deviation.clamp(min=1e-6))
-    training, validation, test = parts
+        deviation, mean = torch.std_mean(loaded[0].embeddings, dim=0)
+        for data in loaded:
+            data.embeddings.sub_(mean).div_(deviation.clamp(min=1e-6))
+    training, validation, test = loaded
     scorer = Scorer(task)
     choices: list[dict[str, float] | None] = [*scorer.postprocessings()] if task.is_event else [None]
 
@@ -226,7 +226,7 @@ def probe_split(
     def validate(layer: nn.Linear) -> float:
         return max(on_validation(layer, choice) for choice in choices)
 
-    layer = train(
+    layer = train_layer(
         training, task.is_multilabel, protocol, seed, validate if protocol.select == "best" else None
     )
     choice = choices[0] if len(choices) == 1 else max(choices, key=lambda each: on_validation(layer, each))

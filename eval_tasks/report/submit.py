@@ -29,14 +29,13 @@ from pathlib import Path
 from statistics import fmean
 
 from eval_tasks.errors import UserError
-from eval_tasks.files import write_json, write_text
+from eval_tasks.files import replacing_folder, write_json, write_text
 from eval_tasks.report.leaderboard import leaderboard, published_task
 from eval_tasks.report.text import csv_cell
 from eval_tasks.runs.describe import ask
 from eval_tasks.runs.harness import GRIDS, environment
 from eval_tasks.runs.results import IDENTITY, ModelFolder, find_models
 from eval_tasks.runs.scores import Score, heareval_scores
-from eval_tasks.tasks.archives import folder_beside
 from eval_tasks.tasks.registry import HearTask, hear_tasks
 from eval_tasks.tasks.task_folder import TaskFolder
 
@@ -152,7 +151,7 @@ def submit(model: ModelFolder, out: Path, name: str, url: str, grid: str = "defa
     )
     packages = {f"{d.metadata['Name']}=={d.version}" for d in importlib.metadata.distributions()}
     try:
-        with folder_beside(out) as partial:
+        with replacing_folder(out) as partial:
             write_text(partial / "row.csv", columns.getvalue())
             write_text(partial / "validator.log", log)
             write_json(partial / "model.json", info)

@@ -17,6 +17,7 @@ turn, as many tasks at once as GPUs unless --jobs says more; `--gpus none` compu
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,13 +35,12 @@ from eval_tasks.runs.claim import claim_model_folder, model_name
 from eval_tasks.runs.describe import ask
 from eval_tasks.runs.gpus import visible_devices
 from eval_tasks.runs.results import ModelFolder
+from eval_tasks.runs.run_settings import CHANGED, RunSettings
 from eval_tasks.runs.run_task import TaskJob, TaskResult, log_tail, run_task
 from eval_tasks.tasks.check import check_tasks, embedding_bytes
 from eval_tasks.tasks.task_folder import TaskFolder, task_paths
 
-__all__ = ["TaskResult", "log_tail", "run_tasks"]
-
-CHANGED = ("refuse", "keep", "redo")
+__all__ = ["RunSettings", "TaskResult", "log_tail", "run_tasks"]
 
 
 def chosen_folders(paths: Iterable[str | Path], names: Iterable[str] | None) -> list[Path]:
@@ -76,22 +76,44 @@ def find_problems(folders: Iterable[Path], info: Mapping[str, Any]) -> dict[Path
     return found
 
 
+def task_jobs(
+    module: str,
+    folders: Iterable[Path],
+    model_dir: Path,
+    settings: RunSettings,
+    visible: Sequence[str] | None,
+) -> list[TaskJob]:
+    """A job for each task folder, the longest first; each on the next of the ``visible`` GPUs."""
+    return [
+        TaskJob(
+            task_path=folder,
+            model_dir=model_dir,
+            module=module,
+            model=str(Path(settings.model).absolute()) if settings.model else "",
+            model_options=dict(settings.model_options),
+            grid=settings.grid,
+            grid_points=settings.grid_points,
+            changed=settings.changed,
+            threads=settings.threads or harness.default_threads(settings.jobs),
+            gpu=visible[number % len(visible)] if visible else None,
+        )
+        for number, folder in enumerate(sorted(folders, key=audio_s, reverse=True))
+    ]
+
+
+def finished_jobs(jobs: Sequence[TaskJob], at_once: int) -> Iterator[TaskResult]:
+    """The result of each job, as it comes."""
+    parallel = joblib.Parallel(n_jobs=at_once, prefer="threads", return_as="generator_unordered")
+    return parallel(joblib.delayed(run_task)(job) for job in jobs)
+
+
 def run_tasks(
     module: str,
     tasks_dir: str | Path | Iterable[str | Path],
     out_dir: str | Path,
-    tasks: Iterable[str] | None = None,
-    model: str = "",
-    model_options: Mapping[str, Any] | None = None,
-    grid: str = "faster",
-    grid_points: int | None = None,
-    jobs: int = 1,
-    threads: int | None = None,
-    gpus: Sequence[str] | None = None,
-    name: str = "",
-    changed: str = "refuse",
-    on_start: Callable[[list[TaskJob]], None] | None = None,
-    on_result: Callable[[TaskResult], None] | None = None,
+    settings: RunSettings | None = None,
+    on_start: Callable[[list[TaskJob]], None] = lambda jobs: None,
+    on_result: Callable[[TaskResult], None] = lambda result: None,
 ) -> list[TaskResult]:
     """Run a HEAR module on tasks; what is done already is skipped.
 
@@ -99,18 +121,7 @@ def run_tasks(
         module: import name of a HEAR module.
         tasks_dir: a task folder, a folder of them, or several of these.
         out_dir: results go to ``out_dir/<name>``.
-        tasks: names of task folders; all by default.
-        model: weights file; the module's default if empty.
-        model_options: keyword arguments of ``load_model``.
-        grid: heareval's ``default``, ``fast`` or ``faster``.
-        grid_points: models tried of that grid; heareval's 8 by default.
-        jobs: tasks at once. A ``joblib.parallel_config`` around the call chooses another backend.
-        threads: threads of each process; by default OMP_NUM_THREADS, else the cores divided by ``jobs``.
-        gpus: numbers of GPUs, as torch counts them, one for each task in turn; ``["all"]``, or
-            ``["none"]`` for the CPU. By default the first one, where there is one.
-        name: name of the model's folder; from module, options and weights by default.
-        changed: where results come from other weights or code, or another state of a task:
-            ``refuse``, ``keep`` or ``redo``.
+        settings: which tasks, which weights, which predictors, how many at once.
         on_start, on_result: told what is to be done, and each result as it comes.
 
     Returns:
@@ -121,24 +132,14 @@ def run_tasks(
             little disk, or results of another model in the way.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the processes have ended.
     """
-    if grid not in harness.GRIDS or changed not in CHANGED:
-        raise UserError(f"grid {grid!r} and changed {changed!r}: expected of {harness.GRIDS} and {CHANGED}")
+    settings = settings or RunSettings()
     require_harness()
-    if jobs < 1:
-        raise UserError(f"jobs={jobs}: expected 1 or more")
     paths = [tasks_dir] if isinstance(tasks_dir, (str, Path)) else list(tasks_dir)
-    chosen = chosen_folders(paths, tasks)
-    info = ask(module, model, model_options)
-    visible = visible_devices(gpus, info["devices"])
-    model_dir = Path(out_dir).absolute() / (name or model_name(module, info))
-    claim_model_folder(model_dir, info, changed)
-
-    results: list[TaskResult] = []
-
-    def add(result: TaskResult) -> None:
-        results.append(result)
-        if on_result:
-            on_result(result)
+    chosen = chosen_folders(paths, settings.tasks)
+    info = ask(module, settings.model, settings.model_options)
+    visible = visible_devices(settings.gpus, info["devices"])
+    model_dir = Path(out_dir).absolute() / (settings.name or model_name(module, info))
+    claim_model_folder(model_dir, info, settings.changed)
 
     done = ModelFolder(model_dir).embeddings()
     new = [folder for folder in chosen if folder.name not in done]
@@ -147,42 +148,34 @@ def run_tasks(
     size = max(info["scene_embedding_size"], info["timestamp_embedding_size"])
     needed_bytes = sum(embedding_bytes(TaskFolder.open(folder), size) for folder in sound if folder in new)
     require_space(model_dir, needed_bytes, f"embeddings of {module}")
-    threads = threads or harness.default_threads(jobs)
-    todo = [
-        TaskJob(
-            task_path=folder,
-            model_dir=model_dir,
-            module=module,
-            model=str(Path(model).absolute()) if model else "",
-            model_options=dict(model_options or {}),
-            grid=grid,
-            grid_points=grid_points,
-            changed=changed,
-            threads=threads,
-            gpu=visible[number % len(visible)] if visible else None,
-        )
-        for number, folder in enumerate(sorted(sound, key=audio_s, reverse=True))
-    ]
+
+    jobs = task_jobs(module, sound, model_dir, settings, visible)
+    failed = [TaskResult(path.name, model_dir.name, "failed", error=why) for path, why in problems.items()]
+    results = []
     start = time.monotonic()
     with harness.children_end_with_us():
-        if on_start:
-            on_start(todo)
-        for folder, problem in problems.items():
-            add(TaskResult(folder.name, model_dir.name, "failed", error=problem))
-        parallel = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator_unordered")
-        for result in parallel(joblib.delayed(run_task)(job) for job in todo):
-            add(result)
+        on_start(jobs)
+        for result in itertools.chain(failed, finished_jobs(jobs, settings.jobs)):
+            results.append(result)
+            on_result(result)
     if any(result.status == "done" for result in results):
-        record_run(model_dir, results, grid=grid, jobs=jobs, threads=threads, wall_s=time.monotonic() - start)
+        record_run(model_dir, results, settings, wall_s=time.monotonic() - start)
     return results
 
 
-def record_run(model_dir: Path, results: Iterable[TaskResult], **facts: Any) -> None:
+def record_run(model_dir: Path, results: Iterable[TaskResult], settings: RunSettings, wall_s: float) -> None:
     """Append one line on this run to ``runs.jsonl``."""
     seconds = {
         r.task: [round(r.embeddings_s, 1), round(r.predictions_s, 1)] for r in results if r.status == "done"
     }
-    line = {"date": time.strftime("%Y-%m-%d %H:%M:%S"), **facts, "embeddings_and_predictions_s": seconds}
+    line = {
+        "date": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "grid": settings.grid,
+        "jobs": settings.jobs,
+        "threads": settings.threads or harness.default_threads(settings.jobs),
+        "wall_s": wall_s,
+        "embeddings_and_predictions_s": seconds,
+    }
     with (model_dir / "runs.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
 
@@ -237,24 +230,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from eval_tasks.runs.display import RunDisplay
 
-    jobs = len(args.gpus or [""]) if args.jobs is None else args.jobs
-    with RunDisplay() as display, cluster(args.backend, args.address, jobs):
-        results = run_tasks(
-            args.module,
-            args.tasks,
-            args.out,
-            tasks=args.task,
-            model=args.model,
-            model_options=args.model_options,
-            grid=args.grid,
-            grid_points=args.grid_points,
-            jobs=jobs,
-            threads=args.threads,
-            gpus=args.gpus,
-            name=args.name,
-            changed=args.changed,
-            on_start=display.start,
-            on_result=display.finished,
-        )
+    settings = RunSettings(
+        tasks=args.task,
+        model=args.model,
+        model_options=args.model_options,
+        grid=args.grid,
+        grid_points=args.grid_points,
+        jobs=len(args.gpus or [""]) if args.jobs is None else args.jobs,
+        threads=args.threads,
+        gpus=args.gpus,
+        name=args.name,
+        changed=args.changed,
+    )
+    with RunDisplay() as display, cluster(args.backend, args.address, settings.jobs):
+        results = run_tasks(args.module, args.tasks, args.out, settings, display.start, display.finished)
     display.summary(results, args.out)
     return int(any(result.status != "done" and result.status != "skipped" for result in results))

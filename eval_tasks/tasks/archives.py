@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import glob
 import lzma
-import os
-import shutil
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import rarfile
 
 from eval_tasks.errors import MACHINE_ERRORS, UserError
-from eval_tasks.files import require_space
+from eval_tasks.files import replacing_folder, require_space
 from eval_tasks.tasks.split_zip import open_zip
 
 # Unpacked audio against its archive, for the check of free space: more than recordings reach.
@@ -42,36 +39,6 @@ DAMAGE = (
 )
 
 
-@contextmanager
-def folder_beside(path: Path) -> Iterator[Path]:
-    """A new folder that takes ``path``'s place when the block ends without an error.
-
-    What killed processes left of earlier ones is removed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        process = leftover.name.split(".")[-2]
-        if process.isdecimal() and not is_running(int(process)):
-            shutil.rmtree(leftover, ignore_errors=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.mkdir()
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # someone else's
-        return True
-    return True
-
-
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip, rar or tar archive (gz, bz2, xz) into ``folder``, which appears when all is there.
 
@@ -89,7 +56,7 @@ def unpack(archive: Path, folder: Path) -> None:
     size_bytes = sum(part.stat().st_size for part in parts)
     require_space(folder, EXPANSION * size_bytes, f"unpacking {archive.name}")
     try:
-        with folder_beside(folder) as temporary:
+        with replacing_folder(folder) as temporary:
             if zipfile.is_zipfile(archive):
                 unpack_zip(archive, temporary, Allowance(archive, size_bytes))
             elif rarfile.is_rarfile(archive):

@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 import soundfile
 import soxr
-from tqdm import tqdm
 
 from eval_tasks.errors import UserError
-from eval_tasks.files import beside, refuse_links_outside, remove_leftovers, require_space
+from eval_tasks.files import refuse_links_outside, remove_leftovers, replacing, require_space
 from eval_tasks.locks import lock_of, locked
 from eval_tasks.tasks.audio import write_audio
 from eval_tasks.tasks.task_folder import UNFINISHED, TaskFolder, find_tasks
-from eval_tasks.workers import in_processes
+from eval_tasks.workers import for_each_clip
 from hear_msss.audio import SoundError, read_mono
 
 
@@ -53,7 +51,7 @@ def resample_clip(source: Path, target: Path, sample_rate: int) -> tuple[str | N
                 return None, named
         info = soundfile.info(os.fsencode(source))  # as the runner reads it
         converted = soxr.resample(audio, rate, sample_rate, quality="HQ")
-        with beside(target) as temporary:
+        with replacing(target) as temporary:
             write_audio(temporary, converted, sample_rate, info.format, info.subtype)
             written = soundfile.info(os.fsencode(temporary)).frames
             if abs(written - frames) > 1:
@@ -79,6 +77,42 @@ def clip_pairs(task: TaskFolder, from_rate: int, partial: Path) -> list[tuple[Pa
     return pairs
 
 
+def is_complete(task: TaskFolder, sample_rate: int) -> bool:
+    """Whether every clip is there at this rate, in Hz.
+
+    Raises:
+        UserError: the folder of that rate is there, but lacks clips.
+    """
+    if sample_rate not in task.sample_rates:
+        return False
+    missing = task.missing_audio(sample_rate)
+    if missing:
+        raise UserError(
+            f"{task.path / str(sample_rate)} lacks {len(missing)} clips, the first {missing[0].name}, and "
+            "was not made by this tool: delete that folder and start again"
+        )
+    return True
+
+
+def rate_to_start_from(task: TaskFolder, from_rate: int | None) -> int:
+    """``from_rate``, or the highest rate that is there if it is None, in Hz.
+
+    Raises:
+        UserError: no audio at that rate, or clips of it are missing.
+    """
+    start = from_rate or max(task.sample_rates, default=None)
+    if start is None or start not in task.sample_rates:
+        raise UserError(
+            f"{task.path}: no audio at {f'{start} Hz' if start else 'any rate'} to start from, there is "
+            f"{task.sample_rates}"
+        )
+    missing = task.missing_audio(start)
+    if missing:
+        listed = "\n  ".join(map(str, missing[:20]))
+        raise UserError(f"{len(missing)} clips are missing, download or prepare the task again:\n  {listed}")
+    return start
+
+
 def resample_task(
     task: TaskFolder, sample_rate: int, from_rate: int | None = None, jobs: int = 1, progress: bool = True
 ) -> bool:
@@ -98,41 +132,16 @@ def resample_task(
         UserError: no other rate to start from, clips that are missing or cannot be read, too little
             disk space, or an existing folder of that rate that lacks clips.
     """
-    if sample_rate in task.sample_rates:
-        missing = task.missing_audio(sample_rate)
-        if not missing:
-            return False
-        raise UserError(
-            f"{task.path / str(sample_rate)} lacks {len(missing)} clips, the first {missing[0].name}, and "
-            "was not made by this tool: delete that folder and start again"
-        )
-    if from_rate is None:
-        from_rate = max(task.sample_rates, default=None)
-    if from_rate not in task.sample_rates:
-        raise UserError(
-            f"{task.path}: no audio at {from_rate or 'any rate'}{' Hz' if from_rate else ''} to start from, "
-            f"there is {task.sample_rates}"
-        )
-    missing = task.missing_audio(from_rate)
-    if missing:
-        listed = "\n  ".join(map(str, missing[:20]))
-        raise UserError(f"{len(missing)} clips are missing, download or prepare the task again:\n  {listed}")
-
+    if is_complete(task, sample_rate):
+        return False
+    from_rate = rate_to_start_from(task, from_rate)
     partial = task.path / f"{sample_rate}-from-{from_rate}{UNFINISHED}"
     pairs = clip_pairs(task, from_rate, partial)
     size_bytes = sum(source.stat().st_size for source, target in pairs if not target.exists())
     require_space(task.path, size_bytes * sample_rate / from_rate, f"resampling {task.name}")
 
     calls = [(source, target, sample_rate) for source, target in pairs]
-    results = in_processes(resample_clip, calls, jobs)
-    bar = tqdm(results, f"{task.name} {from_rate} -> {sample_rate} Hz", len(pairs), disable=not progress)
-    outcomes = list(bar)
-    for warning in sorted(warning for _, warnings in outcomes for warning in warnings):
-        print(f"WARNING {warning}", file=sys.stderr)
-    problems = sorted(problem for problem, _ in outcomes if problem)
-    if problems:
-        listed = "\n  ".join(problems)
-        raise UserError(f"{task.name}: {len(problems)} clips could not be resampled:\n  {listed}")
+    for_each_clip(resample_clip, calls, jobs, f"{task.name} {from_rate} -> {sample_rate} Hz", progress)
     remove_leftovers(partial)
     partial.replace(task.path / str(sample_rate))
     return True

@@ -14,10 +14,10 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from hear_msss.audio import SoundError, open_sound
-from pretrain.atomic import PART, replacing
 from pretrain.corpus.audio import ClipSettings
 from pretrain.corpus.find import SourceFile
 from pretrain.corpus.store import BYTES_PER_SAMPLE
+from pretrain.files import PART, open_replacing
 
 SPARE_BYTES = 64 << 20
 GUESSED_BYTES_PER_S = 16_000  # of a file without a length in its header: compressed, at 128 kbit/s
@@ -47,7 +47,7 @@ def check_settings(folder: Path, settings: ClipSettings) -> None:
         return
     if any(entry.name not in (".lock", path.name + PART) for entry in folder.iterdir()):
         raise ValueError(f"{folder}: there are other files in it; give a new or an empty folder")
-    with replacing(path) as out:
+    with open_replacing(path) as out:
         json.dump(asdict(settings), out)
 
 

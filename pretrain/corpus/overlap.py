@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hear_msss.audio import find_sounds, read_mono
-from pretrain.atomic import replacing
 from pretrain.corpus.audio import FULL_SCALE
 from pretrain.corpus.fingerprint import BITS, SAMPLE_RATE, differing_bits, fingerprint
 from pretrain.corpus.packed import PackedSource
 from pretrain.corpus.store import MANIFEST
+from pretrain.files import open_replacing
 
 # Unrelated sounds differ in about half of their bits; the fingerprint's paper takes 0.35 for a match over 3.3
 # seconds. A shorter part is compared here, so fewer errors are allowed.
@@ -142,7 +142,7 @@ def write_exclusions(corpus: Path, matches: list[Match], out: Path) -> int:
     for match in sorted(matches, key=lambda match: -match.error_rate):
         row = clips[match.clip]
         evaluation[f"{row['source']}/{row['path']}"] = match
-    with replacing(out) as text:
+    with open_replacing(out) as text:
         for name, match in sorted(evaluation.items()):
             text.write(f"# {100 * match.error_rate:.0f} % of bits differ from {match.file}\n{name}\n")
     return len(evaluation)

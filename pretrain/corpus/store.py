@@ -26,8 +26,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.atomic import replacing
 from pretrain.corpus.audio import ClipSettings
+from pretrain.files import open_replacing
 
 FORMAT_VERSION = 1
 AUDIO, JOURNAL, INDEX_FILE, CORPUS = "audio.int16", "journal.jsonl", "index.npy", "corpus.json"
@@ -154,7 +154,7 @@ def build_index(entries: list[dict[str, Any]], sources: list[str]) -> NDArray[An
 
 def write_tables(folder: Path, entries: list[dict[str, Any]], rate: int) -> None:
     """``manifest.csv`` and ``rejects.csv``."""
-    with replacing(folder / MANIFEST) as out:
+    with open_replacing(folder / MANIFEST) as out:
         table = csv.writer(out)
         table.writerow(("clip", "source", "path", "start_s", "duration_s", "sha256", "peak", "rms"))
         clip = 0
@@ -163,7 +163,7 @@ def write_tables(folder: Path, entries: list[dict[str, Any]], rate: int) -> None
                 place = (entry["source"], entry["name"], start / rate, length / rate)
                 table.writerow((clip, *place, digest, peak, rms))
                 clip += 1
-    with replacing(folder / REJECTS) as out:
+    with open_replacing(folder / REJECTS) as out:
         table = csv.writer(out)
         table.writerow(("source", "path", "start_s", "duration_s", "reason"))
         # A file that was rejected, changed and tried again has several lines: the last one counts.
@@ -216,9 +216,9 @@ def finish(
         "samples": int(index["length"].sum()),
         "hash": content.hexdigest(),
     }
-    with replacing(folder / INDEX_FILE, "wb") as out:
+    with open_replacing(folder / INDEX_FILE, "wb") as out:
         np.save(out, index)
-    with replacing(folder / CORPUS) as text:
+    with open_replacing(folder / CORPUS) as text:
         json.dump(corpus, text, indent=1)
         text.write("\n")
     return corpus

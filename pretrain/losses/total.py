@@ -16,7 +16,7 @@ from pretrain.losses.similarity import make_similarity
 from pretrain.losses.spectrum import spectrum_loss, unexplained_share
 from pretrain.settings import Settings
 
-Parts = dict[str, Tensor]
+Terms = dict[str, Tensor]
 
 
 class MultipleSamplingLoss(nn.Module):
@@ -24,8 +24,7 @@ class MultipleSamplingLoss(nn.Module):
     loss and delta times the spectrum loss.
 
     A loss of weight 0 is not computed. To add a loss, write a method that takes what the losses see of
-    the views (``Representations``), returns its parts by name,
-    and is weighed in ``forward``.
+    the views (``Representations``) and returns its terms by name, and weigh it in ``forward``.
 
     Args:
         settings: kind of similarity, weights of the losses, and what each of them takes.
@@ -42,8 +41,8 @@ class MultipleSamplingLoss(nn.Module):
 
     def forward(
         self, views: list[Representations], x_hat: Augmentation | None = None, gather: bool = True
-    ) -> tuple[Tensor, Parts]:
-        """The loss to differentiate, and every part and metric of it, detached.
+    ) -> tuple[Tensor, Terms]:
+        """The loss to differentiate, and every term and metric of it, detached.
 
         Args:
             views: representations of x, x' and, where the settings need it, x-hat.
@@ -57,24 +56,24 @@ class MultipleSamplingLoss(nn.Module):
         settings = self.settings
         if settings.needs_x_hat and (len(views) < 3 or x_hat is None):
             raise ValueError("these losses need x-hat and what made it: give both")
-        parts = self.clip_parts(views, gather)
-        total = parts["clip"]
+        terms = self.clip_terms(views, gather)
+        total = terms["clip"]
         if settings.alpha:
-            parts |= self.frame_parts(views)
-            total = total + settings.alpha * parts["frame"]
+            terms |= self.frame_terms(views)
+            total = total + settings.alpha * terms["frame"]
         if settings.beta and x_hat is not None:
-            parts |= self.pitch_parts(views, x_hat)
-            total = total + settings.beta * parts["pitch"]
+            terms |= self.pitch_terms(views, x_hat)
+            total = total + settings.beta * terms["pitch"]
         if settings.gamma:
-            parts |= self.cross_view_parts(views, gather)
-            total = total + settings.gamma * parts["cross_view"]
+            terms |= self.cross_view_terms(views, gather)
+            total = total + settings.gamma * terms["cross_view"]
         if settings.delta:
-            parts |= self.spectrum_parts(views)
-            total = total + settings.delta * parts["spectrum"]
-        parts["loss"] = total
-        return total, {name: value.detach() for name, value in parts.items()}
+            terms |= self.spectrum_terms(views)
+            total = total + settings.delta * terms["spectrum"]
+        terms["loss"] = total
+        return total, {name: value.detach() for name, value in terms.items()}
 
-    def clip_parts(self, views: list[Representations], gather: bool) -> Parts:
+    def clip_terms(self, views: list[Representations], gather: bool) -> Terms:
         """The clip loss, the mean over its pairs of views, and the accuracy of picking x' for x."""
         pairs = [(views[0], views[1])]
         if self.settings.clip_both_directions:
@@ -86,12 +85,12 @@ class MultipleSamplingLoss(nn.Module):
         loss = torch.stack([clip_loss(s, own) for s in scores]).mean()
         return {"clip": loss, "clip_accuracy": clip_accuracy(scores[0].detach(), own)}
 
-    def frame_parts(self, views: list[Representations]) -> Parts:
+    def frame_terms(self, views: list[Representations]) -> Terms:
         """The frame loss, the mean over the views (equation 5)."""
         frames = torch.cat([view.frame for view in views])
         return {"frame": frame_loss(self.frame_similarity(frames, frames), self.settings.frame_neighbors)}
 
-    def pitch_parts(self, views: list[Representations], x_hat: Augmentation) -> Parts:
+    def pitch_terms(self, views: list[Representations], x_hat: Augmentation) -> Terms:
         """The pitch loss between x and x-hat, and its error in semitones."""
         assert x_hat.ratio is not None  # of every x-hat that is drawn
         pitch, shifted, target = views[0].pitch, views[2].pitch, self.settings.pitch_target
@@ -100,7 +99,7 @@ class MultipleSamplingLoss(nn.Module):
             "pitch_error_semitones": pitch_error_semitones(pitch, shifted, x_hat.ratio, target),
         }
 
-    def cross_view_parts(self, views: list[Representations], gather: bool) -> Parts:
+    def cross_view_terms(self, views: list[Representations], gather: bool) -> Terms:
         """The cross-view frame loss between x and x-hat."""
         frames, shifted = views[0].frame, views[2].frame
         candidates, first = None, 0
@@ -109,7 +108,7 @@ class MultipleSamplingLoss(nn.Module):
             first = process_rank() * shifted.shape[0] * shifted.shape[1] if gather else 0
         return {"cross_view": cross_view_loss(self.frame_similarity, frames, shifted, candidates, first)}
 
-    def spectrum_parts(self, views: list[Representations]) -> Parts:
+    def spectrum_terms(self, views: list[Representations]) -> Terms:
         """The spectrum loss of x and x', and the share of the spectrum that h does not tell."""
         pairs = [(view.spectrum, view.spectrum_target) for view in views]
         told = [(a, b) for a, b in pairs if a is not None and b is not None]

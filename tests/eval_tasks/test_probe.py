@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json
-from eval_tasks.probe.linear import Protocol, Scorer, data_splits, load_splits, train
+from eval_tasks.probe.linear import Protocol, Scorer, data_splits, load_splits, train_layer
 from eval_tasks.probe.probe import probe_models, probe_task
 from eval_tasks.runs.pickles import read_labels, unpickle
 from eval_tasks.runs.results import ModelFolder
@@ -42,7 +42,7 @@ def test_training_equals_a_slow_loop(tmp_path):
     protocol = Protocol(epochs=5, batch_size=600, learning_rate=0.01, dropout=0.0)
     torch.manual_seed(3)
     start = torch.nn.Linear(8, 3)
-    trained = train(data, multilabel=False, protocol=protocol, seed=3)
+    trained = train_layer(data, multilabel=False, protocol=protocol, seed=3)
 
     x = np.hstack([data.embeddings.numpy(), np.ones((600, 1))]).astype(np.float64)
     y = data.targets.numpy()
@@ -87,7 +87,7 @@ def test_seeds_are_kept_and_only_missing_ones_are_made(model):
 
 def test_a_seed_decides_the_result(tmp_path):
     data = load_splits(scene_task(tmp_path / "task", spread=1.0), ["train"])
-    first, again, other = (train(data, False, Protocol(epochs=1), seed).weight for seed in (0, 0, 1))
+    first, again, other = (train_layer(data, False, Protocol(epochs=1), seed).weight for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
@@ -111,7 +111,7 @@ def test_best_epoch_is_the_one_with_the_best_validation_score(tmp_path):
         seen.append(layer.weight.detach().clone())
         return {1: 0.9}.get(len(seen) - 1, 0.1)
 
-    best = train(data, False, Protocol(epochs=35, select="best"), 0, validate)
+    best = train_layer(data, False, Protocol(epochs=35, select="best"), 0, validate)
     assert len(seen) == 4  # epochs 10, 20, 30 and the last
     assert torch.equal(best.weight, seen[1]) and not torch.equal(best.weight, seen[3])
 

@@ -20,6 +20,7 @@ from eval_tasks.runs import harness, run
 from eval_tasks.runs.claim import model_name
 from eval_tasks.runs.gpus import visible_devices
 from eval_tasks.runs.results import ModelFolder
+from eval_tasks.runs.run_settings import RunSettings
 from eval_tasks.tasks.task_folder import write_description
 
 RATE = 16000
@@ -129,7 +130,7 @@ def finished(tasks, module_dir, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(module_dir), str(Path(__file__).parents[2])]))
-        results = run.run_tasks("tiny_hear", tasks, out, grid="faster", grid_points=1, jobs=2)
+        results = run.run_tasks("tiny_hear", tasks, out, RunSettings(grid_points=1, jobs=2))
     return out, {result.task: result for result in results}
 
 
@@ -157,7 +158,7 @@ def started(monkeypatch):
 
 
 def tiny(folders, out, **options):
-    results = run.run_tasks("tiny_hear", folders, out, **{"grid": "faster", "grid_points": 1, **options})
+    results = run.run_tasks("tiny_hear", folders, out, RunSettings(**{"grid_points": 1, **options}))
     return {result.task: result for result in results}
 
 
@@ -243,7 +244,7 @@ def test_a_module_that_does_not_load_is_told_at_once(tasks, tmp_path):
     with pytest.raises(UserError, match=r"no module 'not_a_hear_module' on Python's path.*PYTHONPATH"):
         run.run_tasks("not_a_hear_module", tasks, tmp_path / "out")
     with pytest.raises(UserError, match=r"nowhere\.pt: no such file"):
-        run.run_tasks("hear_msss", tasks, tmp_path / "out", model=str(tmp_path / "nowhere.pt"))
+        run.run_tasks("hear_msss", tasks, tmp_path / "out", RunSettings(model=str(tmp_path / "nowhere.pt")))
     assert not (tmp_path / "out").exists()
 
 
@@ -310,11 +311,11 @@ def test_gpus_that_are_not_there_are_refused(monkeypatch):
 
 def test_one_task_at_once_for_each_gpu_that_is_named(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(run, "run_tasks", lambda *args, **options: calls.append(options) or [])
+    monkeypatch.setattr(run, "run_tasks", lambda *args: calls.append(args[3]) or [])
     words = ["run", "--module", "m", "--tasks", str(tmp_path), "--out", str(tmp_path)]
     for more in ([], ["--gpus", "0,1"], ["--gpus", "0,1", "--jobs", "4"]):
         assert command_line.main([*words, *more]) == 0
-    assert [(options["gpus"], options["jobs"]) for options in calls] == [
+    assert [(settings.gpus, settings.jobs) for settings in calls] == [
         (None, 1),
         (["0", "1"], 2),
         (["0", "1"], 4),

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under another name, then renamed."""
+"""Files that are whole or absent: written under another name, then renamed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PART = ".part"  # ends the name of a file that is not whole yet
 
 
 @contextmanager
-def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+def open_replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """A file to write, which takes the place of ``path`` at the end of the ``with`` block.
 
     An error in the block, or a kill at any moment, leaves ``path`` as it was. What a kill leaves under
