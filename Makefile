@@ -71,6 +71,7 @@ pythons:
 	$(PYTHON) .ci/pythons.py
 
 platforms: $(TEST)
+	$(PIP) install -q uv
 	$(BIN)/python .ci/platforms.py
 
 $(DEMO): requirements.lock pyproject.toml

@@ -52,7 +52,7 @@ def missing(uv: str, system: str, python: str, pins: list[str]) -> list[str]:
 
 
 def main() -> int:
-    uv = shutil.which("uv")
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if uv is None:
         print("uv is needed to look at other systems' wheels: pip install uv", file=sys.stderr)
         return 1
