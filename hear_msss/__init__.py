@@ -22,14 +22,24 @@ from hear_msss.version import __version__
 
 if TYPE_CHECKING:
     from hear_msss.api import get_scene_embeddings, get_timestamp_embeddings, load_model
+    from hear_msss.estimator import SceneEmbedder as SceneEmbedder
+    from hear_msss.many_files import embed_files
 
-__all__ = ["__version__", "get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
+__all__ = ["__version__", "embed_files", "get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
+
+MODULES = {
+    "embed_files": "hear_msss.many_files",
+    "get_scene_embeddings": "hear_msss.api",
+    "get_timestamp_embeddings": "hear_msss.api",
+    "load_model": "hear_msss.api",
+    "SceneEmbedder": "hear_msss.estimator",  # not in __all__, since it needs scikit-learn
+}
 
 
 def __getattr__(name: str) -> Any:
     # The API loads torch: whoever imports hear_msss.audio alone need not wait for it.
-    if name in __all__:
-        return getattr(importlib.import_module("hear_msss.api"), name)
+    if name in MODULES:
+        return getattr(importlib.import_module(MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -124,6 +124,10 @@ class MSSS(nn.Module):
         every = self.options.encode_every
         return np.arange(first, last - 1 + every, every)
 
+    def timestamp_starts(self, first: int, last: int) -> np.ndarray:
+        """First frames of the windows for these timestamps, in the log-mel of their span."""
+        return (self._timestamp_windows(first, last) - first) * self.hop_frames
+
     def timestamp_span(self, first: int, last: int) -> tuple[int, int]:
         """Samples ``[begin, end)`` that timestamps ``first`` to ``last - 1`` see; zeros outside the clip."""
         return windows.samples_around(self._timestamp_windows(first, last), self.hop_frames, self.config)
@@ -135,10 +139,14 @@ class MSSS(nn.Module):
             audio: ``(sounds, end - begin)``, exactly the samples of :meth:`timestamp_span`.
             first, last: numbers of timestamps, ``first`` a multiple of the option ``encode_every``.
         """
-        starts = (self._timestamp_windows(first, last) - first) * self.hop_frames
+        starts = self.timestamp_starts(first, last)
         size = self.timestamp_embedding_size
         encoded = self._pool_windows(self.log_mel(audio), starts, self._pool_timestamp, size)
         return interpolate(encoded, self.options.encode_every)[:, : last - first]
+
+    def pool(self, h: Tensor, timestamps: bool) -> Tensor:
+        """What :meth:`encode` gives, ``(n, T', dim)``, to an embedding for each window, ``(n, size)``."""
+        return self._pool_timestamp(h) if timestamps else self._pool_scene(h)
 
     def _pool_timestamp(self, h: Tensor) -> Tensor:
         middle, mean = h[:, h.shape[1] // 2], h.mean(dim=1)

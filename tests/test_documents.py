@@ -101,6 +101,27 @@ def test_the_example_of_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert found["embeddings"].shape[:2] == found["times_ms"].shape
 
 
+def test_the_examples_of_embedding_many_files_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for folder, hz in (("recordings", 0), ("animals/cat", 2000), ("animals/dog", 200)):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in "abc":
+            tone = np.sin(2 * np.pi * hz * np.arange(16000) / 16000) + random.normal(0, 0.1, 16000)
+            soundfile.write(tmp_path / folder / f"{name}.wav", tone / 10, 16000)
+    (tmp_path / "recordings" / "bad.wav").write_text("no sound")
+    files, transformer = blocks(ROOT / "docs" / "embedding.md", "python")
+    exec(files, {})
+    exec(transformer, {})
+    bad, both, score = capsys.readouterr().out.splitlines()
+    assert bad.startswith("recordings/bad.wav: cannot be decoded")
+    assert "(21, " in both and both.endswith("[  0.  50. 100.] []")
+    assert float(score) == 1
+    assert len(list((tmp_path / "recordings").glob("*.npy"))) == 3
+
+
 def test_the_example_module_keeps_to_the_hear_api(tmp_path: Path) -> None:
     (example,) = blocks(ROOT / "docs" / "evaluating.md", "python")
     (tmp_path / "my_encoder.py").write_text(example)

@@ -19,12 +19,14 @@ from tqdm import tqdm
 from hear_msss import __version__, windows
 from hear_msss.api import load_model
 from hear_msss.audio import SUFFIXES, SoundError, find_sounds
+from hear_msss.batching import embed_clips
 from hear_msss.cli.writers import WRITERS, check_format, write_file
 from hear_msss.device import find_device
 from hear_msss.graph_cache import encoder_sha256
 from hear_msss.model import MSSS
 from hear_msss.options import parse_options
-from hear_msss.streaming import DecodedClip, open_clip, scene_embedding, timestamp_blocks
+from hear_msss.sources import Decoded, FileSource
+from hear_msss.streaming import DecodedClip, open_clip
 from hear_msss.workers import Died, map_unordered
 
 MANIFEST = "embeddings.jsonl"
@@ -269,10 +271,10 @@ def _embed(job: Job) -> Outcome:
         return Outcome(job, error=f"cannot be read: {error.strerror}")
     try:
         job.output.parent.mkdir(parents=True, exist_ok=True)
-        with open_clip(job.source, model, spool_folder=job.output.parent) as clip:
+        with open_clip(job.source, model.sample_rate, job.output.parent) as clip:
             if Stamp.of(job.source) != before:
                 return Outcome(job, error="changed while it was read: embed it again once it is complete")
-            rows, size, blocks = _blocks(clip, model, settings.timestamps)
+            rows, size, blocks = _blocks(job.source, clip, model, settings.timestamps)
             write_file(job.output, settings.format, blocks, rows, size, settings.timestamps)
             duration_s = clip.samples / model.sample_rate
             return Outcome(job, "", duration_s, rows, before, clip.warnings)
@@ -283,11 +285,11 @@ def _embed(job: Job) -> Outcome:
 
 
 def _blocks(
-    clip: DecodedClip, model: MSSS, timestamps: bool
+    source: Path, clip: DecodedClip, model: MSSS, timestamps: bool
 ) -> tuple[int, int, Iterator[tuple[np.ndarray, np.ndarray]]]:
+    rows = embed_clips([Decoded(FileSource(source), clip)], model, timestamps)
+    blocks = ((part.embeddings, part.times_ms) for _, part in rows)
     if timestamps:
-        rows = windows.timestamp_count(clip.samples, model.hop_frames, model.config)
-        blocks = ((block.cpu().numpy(), times) for block, times in timestamp_blocks(clip, model))
-        return rows, model.timestamp_embedding_size, blocks
-    scene = ((scene_embedding(clip, model)[None].cpu().numpy(), np.zeros(1)) for _ in range(1))
-    return 1, model.scene_embedding_size, scene
+        count = windows.timestamp_count(clip.samples, model.hop_frames, model.config)
+        return count, model.timestamp_embedding_size, blocks
+    return 1, model.scene_embedding_size, blocks
