@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
 from eval_tasks.metrics import METRICS
-from eval_tasks.report.table import Scores, best_model, shows_references
+from eval_tasks.report.table import Scores, shows_references
 from eval_tasks.report.text import one_line
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #667085; --line: #d9dee7; --page: #ffffff;
-  --card: #f6f8fb; --mark: #1463d8; }
+  --shade: #1d243040; --card: #f6f8fb; --mark: #1463d8; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --soft: #98a2b3; --line: #333a46;
-  --page: #14181f; --card: #1b212b; --mark: #7db0ff; } }
+  --shade: #00000090; --page: #14181f; --card: #1b212b; --mark: #7db0ff; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.5rem 4rem; max-width: 84rem;
   color: var(--ink); background: var(--page);
@@ -23,7 +24,14 @@ h1 { font-size: 1.9rem; margin: 0 0 .3rem; }
 h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; }
 p, li { max-width: 62rem; }
 .soft, figcaption { color: var(--soft); font-size: .9rem; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; background:
+  linear-gradient(to right, var(--page) 40%, transparent) left / 3rem 100% no-repeat local,
+  linear-gradient(to left, var(--page) 40%, transparent) right / 3rem 100% no-repeat local,
+  linear-gradient(to right, var(--shade), transparent) left / 1.2rem 100% no-repeat scroll,
+  linear-gradient(to left, var(--shade), transparent) right / 1.2rem 100% no-repeat scroll; }
+.scroll:focus-visible { outline: 2px solid var(--mark); }
+.summary { border-left: .25rem solid var(--mark); padding-left: 1rem; margin: 1rem 0; }
+.summary p { margin: .2rem 0; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .8rem; text-align: right; vertical-align: bottom;
   border-bottom: 1px solid var(--line); }
@@ -39,6 +47,7 @@ figure svg { display: block; margin: 0 auto; max-width: 100%; height: auto; }
 .pair { display: flex; flex-wrap: wrap; gap: 1rem; } .pair figure { flex: 1 1 24rem; }
 code { font-size: .88em; }
 """
+WIDE_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,15 @@ def breakable(name: str) -> str:
     return re.sub(r"([_./-])", r"\1<wbr>", shown(name))
 
 
-def table(scores: Scores, protocol: str) -> str:
+def scrolling(table: str, columns: int) -> str:
+    """A table that scrolls sideways where the page is narrower, and says so where it has many columns."""
+    hint = '<p class="soft">A wide table: scroll it sideways.</p>' if columns > WIDE_COLUMNS else ""
+    label = 'role="region" tabindex="0" aria-label="table, scrolls sideways"'
+    return f'{hint}<div class="scroll" {label}>{table}</div>'
+
+
+def table(scores: Scores, protocol: str, bold: Mapping[tuple[str, str, str], str]) -> str:
+    """Tasks and scores by models; ``bold`` as in ``eval_tasks.report.table.markdown_table``."""
     references = [name for name in scores.reference_names if shows_references(protocol, name)]
     head = ["task", "score", *scores.models]
     cells = [f"<th>{breakable(name)}</th>" for name in head]
@@ -76,7 +93,7 @@ def table(scores: Scores, protocol: str) -> str:
     lines = [f"<thead><tr>{''.join(cells)}</tr></thead><tbody>"]
     previous = None
     for (task, metric), by_model in scores.of(protocol).items():
-        best = best_model(metric, by_model)
+        best = bold.get((protocol, task, metric))
         cells = [f"<th>{shown(task) if task != previous else ''}</th>"]
         cells.append(f"<td>{shown(METRICS.get(metric, metric))}</td>")
         previous = task
@@ -91,13 +108,13 @@ def table(scores: Scores, protocol: str) -> str:
         for name in references:
             cells.append(f'<td class="reference">{values[name]:.3f}</td>' if name in values else "<td></td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    return f'<div class="scroll"><table>{"".join(lines)}</tbody></table></div>'
+    return scrolling(f"<table>{''.join(lines)}</tbody></table>", len(head) + len(references))
 
 
 def plain_table(header: list[str], rows: list[list[str]]) -> str:
     head = "".join(f"<th>{shown(name)}</th>" for name in header)
     body = "".join(f"<tr>{''.join(f'<td>{shown(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return scrolling(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>", len(header))
 
 
 def figures(drawings: list[Drawing]) -> str:
@@ -108,12 +125,14 @@ def figures(drawings: list[Drawing]) -> str:
     return f'<div class="pair">{drawn}</div>' if len(drawings) > 1 else drawn
 
 
-def page(title: str, subtitle: str, sections: list[Section]) -> str:
+def page(title: str, summary: list[str], subtitle: str, sections: list[Section]) -> str:
+    lines = "".join(f"<p>{shown(line)}</p>" for line in summary)
     body = "".join(
         f"<h2>{shown(section.title)}</h2><p>{shown(section.text)}</p>{section.body}" for section in sections
     )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{shown(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
-        f'<body><h1>{shown(title)}</h1><p class="soft">{shown(subtitle)}</p>{body}</body></html>\n'
+        f'<body><h1>{shown(title)}</h1><div class="summary">{lines}</div>'
+        f'<p class="soft">{shown(subtitle)}</p>{body}</body></html>\n'
     )

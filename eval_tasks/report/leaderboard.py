@@ -1,8 +1,9 @@
-"""What the public HEAR leaderboard says of each task, in a few numbers.
+"""The public HEAR leaderboard: all scores, and what they say of a task in a few numbers.
 
-``leaderboard.csv`` in this folder is derived from the leaderboard's own table
+``leaderboard.csv`` in this folder is made of the leaderboard's own table
 (https://hearbenchmark.com/hear-leaderboard.html, its "download" link) by
-``python -m eval_tasks.report.leaderboard TABLE.csv``: best, its system, median, and a few named systems.
+``python -m eval_tasks.report.leaderboard TABLE.csv``: a row a task, a column a system, four digits, blanks
+where a system has no score.
 """
 
 from __future__ import annotations
@@ -24,23 +25,22 @@ SIZE_TOLERANCE = 0.01  # a stand-in of a published task's name is told by its si
 def derive(table: pd.DataFrame) -> pd.DataFrame:
     """The leaderboard's table (a row a system, a column a task) to a row a task."""
     scores = table.set_index("Model").drop(columns=["URL", "Submission Date"]).astype(float)
-    derived = pd.DataFrame(
-        {
-            "systems": scores.count(),
-            "best": scores.max(),
-            "best_system": scores.idxmax(),
-            "median": scores.median(),
-            **{name: scores.loc[name] for name in NAMED},
-        }
-    )
-    return derived.rename_axis("task").round(4)
+    return scores.T.rename_axis("task").rename_axis(columns=None).round(4)
 
 
 @cache
 def leaderboard() -> pd.DataFrame:
-    """A row a column of the leaderboard; see ``derive``."""
+    """A row a column of the leaderboard, a column a system; not a number where a system has no score."""
     with resources.files("eval_tasks.report").joinpath("leaderboard.csv").open() as file:
         return pd.read_csv(file, index_col="task")
+
+
+def reference_scores(column: str) -> dict[str, float]:
+    """Best, median and a few named systems of one of the leaderboard's columns."""
+    row = leaderboard().loc[column]
+    named = {name: row[name] for name in NAMED if pd.notna(row[name])}
+    numbers = {"leaderboard best": row.max(), "leaderboard median": row.median(), **named}
+    return {name: float(value) for name, value in numbers.items()}
 
 
 def published_task(task: TaskFolder) -> HearTask | None:

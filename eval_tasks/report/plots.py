@@ -7,6 +7,7 @@ import math
 import re
 import textwrap
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import matplotlib
@@ -21,7 +22,7 @@ from matplotlib.patches import Patch
 
 from eval_tasks.metrics import METRICS
 from eval_tasks.report import text
-from eval_tasks.report.table import Scores
+from eval_tasks.report.table import Scores, ranked
 from eval_tasks.runs.pickles import unpickle
 from eval_tasks.runs.scores import Score
 
@@ -39,7 +40,8 @@ STYLE: dict[Any, Any] = {
     ),
 }
 SCENE_WINDOW_S = 60.0
-MAX_PANELS = 6
+MAX_PANELS = 6  # more are too narrow to read
+MAX_BARS = 12  # models of a bar chart
 
 
 def to_svg(figure: Figure) -> str:
@@ -65,17 +67,18 @@ def wrapped(task: str) -> str:
 
 
 def bars(scores: Scores, protocol: str) -> Figure:
-    """The main score of each task, a bar a model, chance as a line."""
+    """The main score of each task, a bar a model, chance as a line; of many models the best ones."""
     rows = {key: row for key, row in scores.of(protocol).items() if key[1] == scores.main_metric(key[0])}
-    width = 0.8 / len(scores.models)
+    models = best_of_many(scores.models, rows)
+    width = 0.8 / len(models)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(max(6.0, 1.9 * len(rows)), 4.4))
         axes = figure.subplots()
         for place, (key, row) in enumerate(rows.items()):
-            for number, model in enumerate(scores.models):
+            for number, model in enumerate(models):
                 if model in row:
                     x = place - 0.4 + (number + 0.5) * width
-                    draw_bar(axes, x, 0.9 * width, row[model], colour(scores.models, model))
+                    draw_bar(axes, x, 0.9 * width, row[model], colour(models, model))
             chance = scores.references[key]["chance"]
             axes.plot([place - 0.42, place + 0.42], [chance, chance], color=INK, lw=1.2, ls=(0, (4, 2)))
         named = [(task, textwrap.fill(METRICS.get(metric, metric), 14)) for task, metric in rows]
@@ -85,8 +88,20 @@ def bars(scores: Scores, protocol: str) -> Figure:
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", alpha=0.25, color=INK)
         axes.set_axisbelow(True)
-        model_legend(axes, scores.models, Line2D([], [], color=INK, ls=(0, (4, 2)), lw=1.2, label="chance"))
+        model_legend(axes, models, Line2D([], [], color=INK, ls=(0, (4, 2)), lw=1.2, label="chance"))
     return figure
+
+
+def best_of_many(models: list[str], rows: dict[tuple[str, str], dict[str, Score]]) -> list[str]:
+    """At most ``MAX_BARS`` models, those with the best mean rank over their scores, in the given order."""
+    if len(models) <= MAX_BARS:
+        return models
+    ranks: dict[str, list[int]] = {}
+    for (_, metric), row in rows.items():
+        for place, model in enumerate(ranked(metric, row)):
+            ranks.setdefault(model, []).append(place)
+    chosen = sorted(ranks, key=lambda model: fmean(ranks[model]))[:MAX_BARS]
+    return [model for model in models if model in chosen]
 
 
 def draw_bar(axes: Axes, x: float, width: float, score: Score, paint: str) -> None:
@@ -116,11 +131,10 @@ def pitch_confusion(scores: Scores, task: str, folders: dict[str, Path]) -> Figu
         folders: model to its finished predictions of this task.
     """
     labels = scores.tasks[task].vocabulary
-    shown = dict(list(folders.items())[-MAX_PANELS:])
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.0 * len(shown) + 0.6, 3.4))
-        panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
-        for axes, (model, folder) in zip(panels, shown.items(), strict=True):
+        figure = Figure(figsize=(3.0 * len(folders) + 0.6, 3.4))
+        panels = figure.subplots(1, len(folders), sharey=True, squeeze=False)[0]
+        for axes, (model, folder) in zip(panels, folders.items(), strict=True):
             counts = np.zeros((len(labels), len(labels)))
             for target, predicted in test_answers(folder):
                 np.add.at(counts, (target, predicted), 1)
@@ -153,7 +167,6 @@ def event_scene(scores: Scores, task: str, folders: dict[str, Path]) -> Figure:
         model: unpickle(next(iter(sorted(folder.glob("*.predictions.pkl")))))
         for model, folder in folders.items()
     }
-    answers = dict(list(answers.items())[-MAX_PANELS:])
     truth = next(iter(answers.values()))["target_events"]
     scene = sorted(truth)[0]
     labels = scores.tasks[task].vocabulary

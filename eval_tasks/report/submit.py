@@ -20,45 +20,20 @@ import errno
 import importlib.metadata
 import io
 import json
-import math
 import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import fmean
 
 from eval_tasks.errors import UserError
 from eval_tasks.files import replacing_folder, write_json, write_text
-from eval_tasks.report.leaderboard import leaderboard, published_task
+from eval_tasks.report.leaderboard import leaderboard
+from eval_tasks.report.standing import published_scores
 from eval_tasks.report.text import csv_cell
 from eval_tasks.runs.describe import ask
 from eval_tasks.runs.harness import GRIDS, environment
 from eval_tasks.runs.results import IDENTITY, ModelFolder, find_models
-from eval_tasks.runs.scores import Score, heareval_scores
-from eval_tasks.tasks.registry import HearTask, hear_tasks
-from eval_tasks.tasks.task_folder import TaskFolder
-
-
-def task_score(model: ModelFolder, grid: str, entry: HearTask) -> tuple[float, str]:
-    """The main score of one of the 19 tasks, the mean over its folders; or what is wrong with it."""
-    done = model.predictions().get(grid, {})
-    scores = []
-    for name in entry.folders:
-        if name not in done:
-            return 0.0, f"{entry.title}: {name} has no score with the {grid} grid"
-        task = TaskFolder.open(done[name])
-        if published_task(task) is not entry:
-            clips = sum(len(task.split(split)) for split in task.splits)
-            return 0.0, f"{entry.title}: {name} is not the published task ({clips} clips, not {entry.clips})"
-        score = heareval_scores(done[name]).get(entry.score, Score.of([math.nan]))
-        if score.undefined or not math.isfinite(score.mean):
-            return (
-                0.0,
-                f"{entry.title}: {entry.score} of {name} is {score}: expected a finite score in each fold",
-            )
-        scores.append(score.mean)
-    return fmean(scores), ""
 
 
 def leaderboard_row(model: ModelFolder, grid: str) -> dict[str, float]:
@@ -67,14 +42,13 @@ def leaderboard_row(model: ModelFolder, grid: str) -> dict[str, float]:
     Raises:
         UserError: tasks are missing or not the published ones; all of them are named.
     """
-    found = {entry.leaderboard: task_score(model, grid, entry) for entry in hear_tasks()}
-    problems = [problem for _, problem in found.values() if problem]
+    scores, problems = published_scores(model, grid)
     if problems:
         raise UserError(
-            f"{model.path} cannot be submitted, {len(problems)} of {len(found)} tasks are missing:\n  "
+            f"{model.path} cannot be submitted, {len(problems)} of {len(leaderboard())} tasks are missing:\n  "
             + "\n  ".join(problems)
         )
-    return {column: found[column][0] for column in leaderboard().index}
+    return scores
 
 
 def validate(module: str, weights: str) -> tuple[bool, str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
 
 from eval_tasks.metrics import LOW_IS_GOOD, METRICS
-from eval_tasks.report.leaderboard import NAMED, leaderboard, published_task
+from eval_tasks.report.leaderboard import published_task, reference_scores
 from eval_tasks.report.text import markdown
 from eval_tasks.runs.results import ModelFolder
 from eval_tasks.runs.scores import Score, heareval_scores, probe_scores
@@ -45,12 +47,14 @@ class Scores:
         models: names, untrained baselines first.
         tasks: name to its folder (embeddings carry the task's description).
         references: (task, metric) to chance and, for published tasks, the leaderboard's numbers.
+        predictions: (protocol, task) to model to the folder of its predictions by heareval.
     """
 
     table: pd.DataFrame
     models: list[str]
     tasks: dict[str, TaskFolder]
     references: dict[tuple[str, str], dict[str, float]]
+    predictions: dict[tuple[str, str], dict[str, Path]] = field(default_factory=dict)
 
     @property
     def protocols(self) -> list[str]:
@@ -63,20 +67,22 @@ class Scores:
 
     def of(self, protocol: str) -> dict[tuple[str, str], dict[str, Score]]:
         """(task, metric) to model to score, tasks and metrics in order."""
-        found: dict[tuple[str, str], dict[str, Score]] = {}
-        chosen = self.table[self.table["protocol"] == protocol]
-        for task, metric in self.references:
-            rows = chosen[(chosen["task"] == task) & (chosen["metric"] == metric)]
-            if len(rows):
-                found[task, metric] = _by_model(rows)
-        return found
+        return self._by_protocol.get(protocol, {})
+
+    @cached_property
+    def _by_protocol(self) -> dict[str, dict[tuple[str, str], dict[str, Score]]]:
+        grouped = {key: _by_model(rows) for key, rows in self.table.groupby(["protocol", "task", "metric"])}
+        return {
+            protocol: {key: grouped[protocol, *key] for key in self.references if (protocol, *key) in grouped}
+            for protocol in self.protocols
+        }
 
     def main_metric(self, task: str) -> str:
         return self.tasks[task].evaluation[0]
 
 
 def _by_model(rows: pd.DataFrame) -> dict[str, Score]:
-    columns = [rows[field.name].tolist() for field in fields(Score)]
+    columns = [rows[name.name].tolist() for name in fields(Score)]
     scores = [Score(*values) for values in zip(*columns, strict=True)]
     return dict(zip(rows["model"].tolist(), scores, strict=True))
 
@@ -92,20 +98,24 @@ def display_names(models: Sequence[ModelFolder]) -> list[str]:
 def gather(models: Sequence[ModelFolder]) -> Scores:
     """Read all scores of these models."""
     named = dict(zip(display_names(models), models, strict=True))
-    rows, tasks = [], {}
+    rows, described = [], {}
+    predictions: dict[tuple[str, str], dict[str, Path]] = {}
     for name, model in named.items():
-        tasks.update({task: TaskFolder.open(folder) for task, folder in model.embeddings().items()})
+        described.update(model.embeddings())
         for grid, folders in model.predictions().items():
             for task, folder in folders.items():
-                rows += _score_rows(f"heareval, {grid} grid", task, name, heareval_scores(folder))
+                protocol = f"heareval, {grid} grid"
+                rows += _score_rows(protocol, task, name, heareval_scores(folder))
+                predictions.setdefault((protocol, task), {})[name] = folder
         for protocol, files in model.probes().items():
             for task, seeds in files.items():
                 rows += _score_rows(f"probe, {protocol}", task, name, probe_scores(seeds))
     columns = ["protocol", "task", "metric", "model", "mean", "deviation", "count", "undefined"]
     floors = [name for name, model in named.items() if model.info["module"].startswith(FLOOR_MODULES)]
     ordered = [*floors, *(name for name in named if name not in floors)]
-    tasks = dict(sorted(tasks.items()))
-    return Scores(pd.DataFrame(rows, columns=columns), ordered, tasks, references(tasks.values()))
+    tasks = {task: TaskFolder.open(folder) for task, folder in sorted(described.items())}
+    table = pd.DataFrame(rows, columns=columns)
+    return Scores(table, ordered, tasks, references(tasks.values()), predictions)
 
 
 def _score_rows(protocol: str, task: str, model: str, scores: dict[str, Score]) -> list[tuple[object, ...]]:
@@ -123,20 +133,14 @@ def references(tasks: Iterable[TaskFolder]) -> dict[tuple[str, str], dict[str, f
             found[task.name, metric] = {"chance": chance(task, metric)}
         entry = published_task(task)
         if entry and entry.score in task.evaluation:
-            row = leaderboard().loc[entry.leaderboard]
-            numbers = {"leaderboard best": row["best"], "leaderboard median": row["median"]}
-            numbers |= {name: row[name] for name in NAMED if pd.notna(row[name])}
-            found[task.name, entry.score] |= {name: float(value) for name, value in numbers.items()}
+            found[task.name, entry.score] |= reference_scores(entry.leaderboard)
     return found
 
 
-def best_model(metric: str, scores: dict[str, Score]) -> str:
-    """Name of the best of several models; '' where there is nothing to choose from."""
-    scores = {model: score for model, score in scores.items() if not math.isnan(score.mean)}
-    if len(scores) < 2:
-        return ""
-    choose = min if metric in LOW_IS_GOOD else max
-    return choose(scores, key=lambda model: scores[model].mean)
+def ranked(metric: str, scores: Mapping[str, Score]) -> list[str]:
+    """Models that have a score, the best first."""
+    defined = [model for model, score in scores.items() if not math.isnan(score.mean)]
+    return sorted(defined, key=lambda model: scores[model].mean, reverse=metric not in LOW_IS_GOOD)
 
 
 def shows_references(protocol: str, reference: str) -> bool:
@@ -154,13 +158,17 @@ def pipe_table(lines: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def markdown_table(scores: Scores, protocol: str) -> str:
-    """Tasks and scores by models, the best model in bold."""
+def markdown_table(scores: Scores, protocol: str, bold: Mapping[tuple[str, str, str], str]) -> str:
+    """Tasks and scores by models.
+
+    Args:
+        bold: (protocol, task, metric) to the model to print in bold.
+    """
     columns = [name for name in scores.reference_names if shows_references(protocol, name)]
     header = ["task", "score", *map(markdown, scores.models), *columns]
     lines = [header, ["---"] * 2 + ["---:"] * (len(header) - 2)]
     for (task, metric), by_model in scores.of(protocol).items():
-        best = best_model(metric, by_model)
+        best = bold.get((protocol, task, metric))
         cells = []
         for model in scores.models:
             text = score_text(by_model.get(model))

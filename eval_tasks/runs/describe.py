@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -60,6 +61,14 @@ def versions(module_name: str) -> dict[str, str]:
     return found
 
 
+def parameter_count(model: Any) -> int:
+    """Numbers in a model's weights, of torch or of TensorFlow; 0 where the model does not say."""
+    if callable(getattr(model, "parameters", None)):
+        return sum(parameter.numel() for parameter in model.parameters())
+    variables = getattr(model, "trainable_variables", None) or ()
+    return sum(math.prod(variable.shape) for variable in variables)
+
+
 def describe(
     module_name: str, model: str = "", model_options: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -76,6 +85,7 @@ def describe(
         "sample_rate": int(loaded.sample_rate),
         "scene_embedding_size": int(loaded.scene_embedding_size),
         "timestamp_embedding_size": int(loaded.timestamp_embedding_size),
+        "parameters": parameter_count(loaded),
         "versions": versions(module_name),
         "devices": devices(),
     }

@@ -24,7 +24,7 @@ from eval_tasks.files import read_json
 IDENTITY = ("module", "model_options", "model_sha256", "module_sha256")
 INFO_FIELDS: dict[str, type] = {
     **dict.fromkeys(("module", "model", "model_sha256", "module_sha256"), str),
-    **dict.fromkeys(("scene_embedding_size", "timestamp_embedding_size", "sample_rate"), int),
+    **dict.fromkeys(("scene_embedding_size", "timestamp_embedding_size", "sample_rate", "parameters"), int),
     **dict.fromkeys(("model_options", "versions"), dict),
 }
 

@@ -3,7 +3,10 @@
 import json
 import math
 import pickle
+import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from statistics import fmean, pstdev
 
 import pandas as pd
 import pytest
@@ -11,9 +14,12 @@ import torch
 
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json
-from eval_tasks.report.leaderboard import NAMED, derive, leaderboard, published_task
+from eval_tasks.report.html import plain_table
+from eval_tasks.report.leaderboard import NAMED, derive, leaderboard, published_task, reference_scores
+from eval_tasks.report.plots import MAX_BARS, best_of_many
 from eval_tasks.report.report import write_report
 from eval_tasks.report.table import chance, gather, markdown_table, score_text
+from eval_tasks.report.titles import protocol_title
 from eval_tasks.runs.results import ModelFolder, find_models
 from eval_tasks.runs.scores import Score
 from eval_tasks.tasks.registry import hear_tasks
@@ -58,6 +64,7 @@ def models(tmp_path):
     for name, score in MODELS.items():
         folder = tmp_path / "out" / name
         info = {"module": name, "model": "", "model_sha256": "", "model_options": {"a<b": "&"}}
+        info |= {"parameters": 4_700_000, "sample_rate": 16_000}
         write_json(folder / "model.json", {**info, "scene_embedding_size": 8, "timestamp_embedding_size": 8})
         notes = [str(21 + note) for note in range(24)]
         target = torch.eye(24)[[0, 12]]
@@ -87,8 +94,9 @@ def models(tmp_path):
         add_task(folder, "sounds-v1-5h", {**tests, "aggregated_scores": {}}, splits=folds, **common)
         add_task(folder, "beijing_opera-v1.0-full", tests, splits=folds, **common)
         for seed, value in enumerate((score, score + 0.1)):
-            file = folder / f"probe/linear/sounds-v1-5h/seed{seed}.json"
+            file = folder / f"probe/linear-standardize-on=valid/sounds-v1-5h/seed{seed}.json"
             write_json(file, {"scores": {"top1_acc": value}})
+        (folder / "runs.jsonl").write_text('{"date": "2026-01-02 03:04:05"}\n')
     return find_models([tmp_path / "out"])
 
 
@@ -128,20 +136,26 @@ def test_scores_are_those_of_the_files(models):
     table = gather(models).table.set_index(["protocol", "task", "metric", "model"])
     folds = table.loc["heareval, default grid", "sounds-v1-5h", "top1_acc", "ours"]
     assert (folds["mean"], folds["deviation"], folds["count"]) == pytest.approx((0.85, 0.1, 3))
-    seeds = table.loc["probe, linear", "sounds-v1-5h", "top1_acc", "logmel"]
+    seeds = table.loc["probe, linear-standardize-on=valid", "sounds-v1-5h", "top1_acc", "logmel"]
     assert (seeds["mean"], seeds["count"]) == pytest.approx((0.3, 2))
     silent = table.loc["heareval, default grid", "events-v1-full", "event_onset_200ms_fms", "ours"]
     assert silent["mean"] == 0.0  # no prediction: heareval writes NaN
 
 
-def test_markdown_marks_the_best_and_knows_where_low_is_good(models):
+def test_markdown_marks_what_is_to_be_bold(models):
     scores = gather(models)
-    lines = markdown_table(scores, "heareval, default grid").splitlines()
+    protocol = "heareval, default grid"
+    bold = {
+        (protocol, "notes-v1-full", "pitch_acc"): "ours",
+        (protocol, "events-v1-full", "segment_1s_er"): "ours",
+    }
+    lines = markdown_table(scores, protocol, bold).splitlines()
     assert lines[0].split(" | ")[2:] == ["logmel", "ours", "chance |"]
     notes = next(line for line in lines if "pitch accuracy" in line)
     assert notes == "| notes-v1-full | pitch accuracy | 0.250 | **0.750** | 0.042 |"
     error_rate = next(line for line in lines if "error rate" in line)
     assert "| 1.250 | **0.750** | 1.000 |" in error_rate
+    assert "**" not in markdown_table(scores, protocol, {})
 
 
 def test_page_is_whole_and_needs_nothing_beside_it(models, tmp_path):
@@ -152,11 +166,80 @@ def test_page_is_whole_and_needs_nothing_beside_it(models, tmp_path):
     assert "Two <models>" in parsed.text and '{"a<b": "&"}' in parsed.text
     assert "right 0.0%, octave off 100.0%" in parsed.text  # every answer was an octave off
     assert page.read_text().count("<svg") == 1 + 1 + 2  # bars, bars, pitch and scene
+    assert "2 models on 4 tasks, run 2026-01-02." in parsed.text and "4,700,000" in parsed.text
+    headings = re.findall("<h2>(.*?)</h2>", page.read_text())
+    assert headings == [
+        "HEAR harness, default grid",
+        "Linear probe: standardised embeddings, scored on the validation split",
+        "Differences",
+        "One scene: events (v1, full)",
+        "Pitches: notes (v1, full)",
+        "Models",
+    ]
     csv = pd.read_csv(tmp_path / "report/scores.csv")
     assert len(csv) == len(gather(models).table)
     for line in (tmp_path / "report/report.md").read_text().splitlines():
         if line.startswith("!["):
             assert (tmp_path / "report" / line.split("(")[-1].rstrip(")")).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("protocol", "expected"),
+    [
+        ("heareval, faster grid", "HEAR harness, faster grid"),
+        ("heareval, faster-4points grid", "HEAR harness, faster grid, 4 points"),
+        ("probe, linear", "Linear probe: scored on the test split"),
+        (
+            "probe, linear-learning_rate=1e-05-select=best-on=valid",
+            "Linear probe: learning rate 1e-05, epoch of the best validation score, "
+            "scored on the validation split",
+        ),
+        (
+            "probe, linear-epochs=5-on=unseen",
+            "Linear probe: 5 epochs, scored on what the choice of options has not seen",
+        ),
+    ],
+)
+def test_protocols_in_words(protocol, expected):
+    assert protocol_title(protocol) == expected
+
+
+def test_wide_tables_say_that_they_scroll():
+    narrow, wide = (plain_table(["x"] * columns, []) for columns in (8, 9))
+    assert "scroll it sideways" in wide and "scroll it sideways" not in narrow
+    assert 'role="region" tabindex="0"' in narrow
+
+
+def test_of_many_models_the_best_are_drawn():
+    models = [f"m{number}" for number in range(30)]
+    rows = {("t", "top1_acc"): {model: Score(number / 30) for number, model in enumerate(models)}}
+    assert best_of_many(models, rows) == models[-MAX_BARS:]
+    low = {("t", "segment_1s_er"): rows["t", "top1_acc"]}
+    assert best_of_many(models, low) == models[:MAX_BARS]
+
+
+def test_compare_names_two_models(models, tmp_path):
+    with pytest.raises(UserError, match="expected two of logmel, ours"):
+        write_report(models, tmp_path / "report", compare=["ours", "theirs"])
+    page = write_report(models, tmp_path / "report", compare=["logmel", "ours"]).read_text()
+    assert "<td>logmel</td><td>ours</td><td>-0.500</td>" in page
+
+
+def test_rank_on_the_leaderboard(models, tmp_path, monkeypatch):
+    folder = "beijing_opera-v1.0-full"
+    tasks = [
+        replace(entry, folders=(folder,)) if entry.leaderboard == "Beijing Opera" else entry
+        for entry in hear_tasks()
+    ]
+    opera = next(entry for entry in tasks if entry.folders == (folder,))
+    monkeypatch.setattr("eval_tasks.report.standing.hear_tasks", lambda: tasks)
+    monkeypatch.setattr("eval_tasks.report.standing.published_task", lambda task: opera)
+    page = write_report(models[1:], tmp_path / "report").read_text()
+    known = leaderboard().loc["Beijing Opera"].tolist()
+    score = max(-1, (0.85 - fmean(known)) / pstdev(known))
+    rank = 1 + sum(max(-1, (value - fmean(known)) / pstdev(known)) > score for value in known)
+    assert f"<td>ours</td><td>1: Beijing Opera</td><td>{score:+.3f}</td><td>{rank} of 35</td>" in page
+    assert f"ours: normalised score {score:+.3f} over 1 of the 19 published tasks, rank {rank} of 35" in page
 
 
 def test_the_leaderboard_stands_beside_published_tasks_only(models, tmp_path):
@@ -186,22 +269,26 @@ def test_reference_numbers_of_a_published_task(models, monkeypatch):
         lambda task: entry if task.task_name == "beijing_opera" else None,
     )
     scores = gather(models)
-    lines = markdown_table(scores, "heareval, default grid").splitlines()
+    lines = markdown_table(scores, "heareval, default grid", {}).splitlines()
     assert "leaderboard best" in lines[0] and "CREPE" in lines[0]
     opera = next(line for line in lines if line.startswith("| beijing_opera"))
-    assert f"{leaderboard().loc['Beijing Opera', 'best']:.3f}" in opera
+    assert f"{leaderboard().loc['Beijing Opera'].max():.3f}" in opera
     assert next(line for line in lines if line.startswith("| sounds")).count("0.975") == 0
-    assert "leaderboard" not in markdown_table(scores, "probe, linear")  # which heareval did not make
+    assert "leaderboard" not in markdown_table(
+        scores, "probe, linear-standardize-on=valid", {}
+    )  # which heareval did not make
 
 
-def test_leaderboard_numbers_against_a_slow_loop():
+def test_leaderboard_numbers_against_a_slow_loop(monkeypatch):
     systems = [*NAMED, "other"]
     values = [0.1, None, 0.3, 0.9, 0.5, 0.2, 0.4]
     table = pd.DataFrame({"Model": systems, "URL": "u", "Submission Date": "d", "Task A": values})
-    row = derive(table).loc["Task A"]
+    monkeypatch.setattr("eval_tasks.report.leaderboard.leaderboard", lambda: derive(table))
+    found = reference_scores("Task A")
     known = sorted(value for value in values if value is not None)
-    assert (row["systems"], row["best"], row["median"]) == (6, 0.9, (known[2] + known[3]) / 2)
-    assert row["best_system"] == NAMED[3] and row[NAMED[0]] == 0.1 and pd.isna(row[NAMED[1]])
+    assert found.pop("leaderboard best") == 0.9
+    assert found.pop("leaderboard median") == (known[2] + known[3]) / 2
+    assert found == {name: value for name, value in zip(NAMED, values, strict=False) if value is not None}
     assert set(leaderboard().index) == {entry.leaderboard for entry in hear_tasks()}
 
 
