@@ -45,8 +45,8 @@ def leaderboard_row(model: ModelFolder, grid: str) -> dict[str, float]:
     scores, problems = published_scores(model, grid)
     if problems:
         raise UserError(
-            f"{model.path} cannot be submitted, {len(problems)} of {len(leaderboard())} tasks are missing:\n  "
-            + "\n  ".join(problems)
+            f"{model.path} cannot be submitted, {len(problems)} of {len(leaderboard())} tasks are missing:\n"
+            + "\n".join(f"  {problem}" for problem in problems)
         )
     return scores
 
