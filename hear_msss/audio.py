@@ -23,7 +23,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from hear_msss import containers, decoding
+from hear_msss import containers, decoding, ffmpeg
 
 LOUDEST = 10.0  # resampling overshoots 1.0 a little; integers taken for floats exceed this at once
 LOWEST_HZ, HIGHEST_HZ = 1_000, 1_000_000  # a damaged header may name any rate
@@ -78,17 +78,15 @@ class Sound:
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.name = name
         try:
-            warnings = containers.warnings_of(file)  # before a decoder relies on the file's position
             self._decoder = decoding.decoder_of(file)
-        except decoding.Undecodable as error:
-            why = "; ".join([str(error), *warnings])
+        except ffmpeg.Undecodable as error:
+            why = "; ".join([str(error), *containers.warnings_of(file)])
             raise SoundError(
                 name, f"cannot be decoded ({why}): expected a sound file that libsndfile or FFmpeg reads"
             ) from error
         except Exception as error:
             raise _refusal(name, error) from error
         self.warnings = self._decoder.warnings
-        self.warnings += warnings
         self.sample_rate = self._decoder.sample_rate
         self.channels = self._decoder.channels
         self.subtype = self._decoder.subtype

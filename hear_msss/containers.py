@@ -18,6 +18,7 @@ MP3_FRAME_BYTES = 2881  # the longest
 W64_ID_BYTES, W64_HEADER_BYTES = 16, 40
 
 Chunk = tuple[bytes, int, int]  # name, where its content begins, announced bytes of its content
+Finding = str | int  # what is missing, in a sentence; or the byte where a file begins that is joined to this
 
 
 def warnings_of(file: BinaryIO) -> list[str]:
@@ -26,32 +27,52 @@ def warnings_of(file: BinaryIO) -> list[str]:
     Args:
         file: seekable; its position is moved.
     """
+    return [finding for finding in _findings(file) if isinstance(finding, str)]
+
+
+def joined_at(file: BinaryIO) -> int:
+    """The byte at which another sound file of the kind begins, joined to this one; 0 where none does.
+
+    Args:
+        file: seekable; its position is moved.
+    """
+    return next((finding for finding in _findings(file) if isinstance(finding, int)), 0)
+
+
+def _findings(file: BinaryIO) -> Iterator[Finding]:
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(64)
     for magic, look in FORMATS:
         if head[magic[0] :].startswith(magic[1]):
-            return list(look(file, head, size))
-    return []
+            return look(file, head, size)
+    return iter(())
 
 
-def ogg_streams(file: BinaryIO) -> int:
-    """How many streams begin in an Ogg file; 0 where its pages do not lie one behind the other.
+def ogg_pages(file: BinaryIO) -> Iterator[tuple[int, bool]]:
+    """Where each page of an Ogg file begins, and whether a stream begins with it; then -1 for a damaged one.
 
     Args:
         file: seekable; its position is moved.
     """
-    streams = place = 0
+    place = 0
     while True:
         file.seek(place)
         page = file.read(27 + 255)
-        if len(page) < 27:
-            return 0 if page else streams
-        if not page.startswith(b"OggS\0"):
-            return 0
-        streams += page[5] >> 1 & 1
+        if not page:
+            return
+        if len(page) < 27 or not page.startswith(b"OggS\0"):
+            yield -1, False
+            return
+        yield place, bool(page[5] & 2)
         content = 27 + page[26]
         place += content + sum(page[27:content])
+
+
+def ogg_streams(file: BinaryIO) -> int:
+    """How many streams begin in an Ogg file; 0 where its pages do not lie one behind the other."""
+    pages = list(ogg_pages(file))
+    return 0 if (-1, False) in pages else sum(begins for _, begins in pages)
 
 
 def _announced(begin: int, content: int, size: int) -> Iterator[str]:
@@ -60,7 +81,7 @@ def _announced(begin: int, content: int, size: int) -> Iterator[str]:
         yield f"its header announces {content} bytes of sound, {max(size - begin, 0)} are there: cut short"
 
 
-def _chunked(file: BinaryIO, chunks: Iterator[Chunk], size: int, magic: bytes) -> Iterator[str]:
+def _chunked(file: BinaryIO, chunks: Iterator[Chunk], size: int, magic: bytes) -> Iterator[Finding]:
     """RIFF and its relatives: the sound's chunk, then what lies behind it."""
     end, announced = size, False
     for name, begin, content in chunks:
@@ -78,12 +99,13 @@ def _chunked(file: BinaryIO, chunks: Iterator[Chunk], size: int, magic: bytes) -
     file.seek(end)
     behind = file.read(64).lstrip(b"\0")
     if behind.startswith(magic):
-        yield f"a further sound file is joined to it at byte {end}: split it there to read both"
+        file.seek(end)
+        yield end + file.read(64).index(magic)
     elif size - end > STRAY_BYTES and behind:
         yield f"{size - end} bytes behind the sound that its header announces are not read"
 
 
-def _riff(file: BinaryIO, head: bytes, size: int) -> Iterator[str]:
+def _riff(file: BinaryIO, head: bytes, size: int) -> Iterator[Finding]:
     order = ">" if head.startswith((b"RIFX", b"FORM")) else "<"
 
     def chunks() -> Iterator[Chunk]:
@@ -103,7 +125,7 @@ def _riff(file: BinaryIO, head: bytes, size: int) -> Iterator[str]:
     return _chunked(file, chunks(), size, head[:4])
 
 
-def _caf(file: BinaryIO, head: bytes, size: int) -> Iterator[str]:
+def _caf(file: BinaryIO, head: bytes, size: int) -> Iterator[Finding]:
     def chunks() -> Iterator[Chunk]:
         place = 8
         while place + 12 <= size:
@@ -118,7 +140,7 @@ def _caf(file: BinaryIO, head: bytes, size: int) -> Iterator[str]:
     return _chunked(file, chunks(), size, head[:4])
 
 
-def _w64(file: BinaryIO, head: bytes, size: int) -> Iterator[str]:
+def _w64(file: BinaryIO, head: bytes, size: int) -> Iterator[Finding]:
     def chunks() -> Iterator[Chunk]:
         place = W64_HEADER_BYTES
         while place + 24 <= size:
@@ -132,13 +154,19 @@ def _w64(file: BinaryIO, head: bytes, size: int) -> Iterator[str]:
     return _chunked(file, chunks(), size, head[:W64_ID_BYTES])
 
 
-def _au(file: BinaryIO, head: bytes, size: int) -> Iterator[str]:
+def _au(file: BinaryIO, head: bytes, size: int) -> Iterator[Finding]:
     begin, content = struct.unpack(">II" if head.startswith(b".snd") else "<II", head[4:12].ljust(8, b"\0"))
     return _chunked(file, iter([(b"data", begin, content)]), size, head[:4])
 
 
-def _ogg(file: BinaryIO, head: bytes, size: int) -> Iterator[str]:
-    """The last page has the flag that ends a stream, and is whole."""
+def _ogg(file: BinaryIO, head: bytes, size: int) -> Iterator[Finding]:
+    """The last page has the flag that ends a stream, and is whole; streams that follow are a file joined."""
+    inside = False
+    for place, begins in ogg_pages(file):
+        if begins and inside:
+            yield place
+            return
+        inside = not begins
     file.seek(max(0, size - TAIL_BYTES))
     tail = file.read()
     page = tail.rfind(b"OggS\0")
@@ -217,7 +245,7 @@ def _asf(file: BinaryIO, head: bytes, size: int) -> Iterator[str]:
             yield from _announced(0, file_bytes, size)
 
 
-FORMATS: list[tuple[tuple[int, bytes], Callable[[BinaryIO, bytes, int], Iterator[str]]]] = [
+FORMATS: list[tuple[tuple[int, bytes], Callable[[BinaryIO, bytes, int], Iterator[Finding]]]] = [
     *(((0, magic), _riff) for magic in (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM")),
     ((0, b"caff"), _caf),
     ((0, b"riff\x2e\x91"), _w64),

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from fractions import Fraction
-from typing import Any, BinaryIO
+from typing import BinaryIO, cast
 
 import av
-import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
-from hear_msss.containers import ogg_streams
+from hear_msss.containers import ogg_streams, warnings_of
+from hear_msss.ffmpeg import BLOCK_SAMPLES, Block, FFmpegDecoder, Undecodable, shorter
+from hear_msss.joined import Part, next_flac, parts_of
 
-BLOCK_SAMPLES = 1 << 18  # of all channels together: bounds the memory that a file takes
 READ_AHEAD_BYTES = 1 << 14  # libFLAC reads 8 kB at once: where it stops earlier before the end, more is there
 TAIL_BYTES = 1 << 16
 
@@ -31,23 +29,6 @@ LIBSNDFILE_MAGIC = (
 )
 COMPRESSED_MAGIC = (b"ID3", b"OggS", b"\xff")
 PLAIN_CODINGS = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
-
-# The demuxers that may look at a file. Left out are those that open further files or addresses named in it
-# (hls, concat, dash), devices, pictures, and raw formats that take any bytes for sound.
-DEMUXERS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,avr,caf,dsf,dts,dtshd,eac3,epaf,flac,flv,iff,ircam,latm,loas,matroska,mlp,mov,"
-    "mp3,mpc,mpc8,mpeg,mpegts,nistsphere,nut,ogg,oma,qcp,rm,shn,sox,tak,truehd,tta,voc,w64,wav,wsd,wtv,wv,xwma"
-)
-# Demuxers that take a stream's length from its header, not from a guess or from the file's size.
-KNOW_THEIR_LENGTH = {"ape", "flac", "mpc", "mpc8", "shn", "tak", "tta", "wv"}
-OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
-SLACK_S = 0.05  # how far a length in a header may be off: one frame of most codecs
-
-Block = tuple[int, NDArray[np.float32]]  # sample rate in Hz, (samples, channels)
-
-
-class Undecodable(Exception):
-    """Neither decoder knows the file; the message says why."""
 
 
 class LibsndfileDecoder:
@@ -93,7 +74,10 @@ class LibsndfileDecoder:
                 break
             read += len(block)
             yield self.sample_rate, block
-        if self._more_to_read():
+        more = self._more_to_read()
+        if more and (begin := next_flac(self.file)):
+            yield from joined_blocks(self.file, [(begin, self.file.seek(0, 2))], self.warnings)
+        elif more:
             yield from self._by_ffmpeg(read, "more sound lies behind the end that its header has")
         elif read < self.sound.frames:
             self.warnings.append(shorter(self.sound.frames / self.sample_rate, read / self.sample_rate))
@@ -126,123 +110,63 @@ class LibsndfileDecoder:
         self.sound.close()
 
 
-def opus_rate(stream: Any) -> int:
-    """The rate of the sound that an Opus stream was made from, in Hz; 0 for other codecs.
+class JoinedDecoder:
+    """Files of one container, one behind the other; attributes as those of ``LibsndfileDecoder``."""
 
-    Opus always decodes to 48 kHz. Its header (RFC 7845, section 5.1) keeps the rate of the sound before.
-    libsndfile gives the sound at that rate, where it is one of Opus's own. So do HEAR's runners, which
-    read by libsndfile.
-    """
-    head = stream.codec_context.extradata or b""
-    if stream.codec_context.name not in ("opus", "libopus") or not head.startswith(b"OpusHead"):
-        return 0
-    rate = int.from_bytes(head[12:16], "little")
-    return rate if rate in OPUS_RATES_HZ else 48000
-
-
-class FFmpegDecoder:
-    """The best sound stream of anything else; attributes as those of ``LibsndfileDecoder``."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        file.seek(0)
-        self.warnings: list[str] = []
-        self.container = av.open(
-            file,
-            mode="r",
-            # A file is what it holds, wherever it lies: no protocol may open another.
-            options={"format_whitelist": DEMUXERS, "protocol_whitelist": "none"},
-            metadata_errors="replace",
-        )
-        try:
-            streams = self.container.streams.audio
-            if not streams:
-                raise Undecodable("it holds no stream of sound")
-            self.stream = self.container.streams.best("audio") or streams[0]
-            if self.stream.codec_context is None:
-                raise Undecodable("FFmpeg has no decoder for its stream of sound")
-            self.stream.codec_context.thread_count = 1
-            if len(streams) > 1:
-                self.warnings.append(f"holds {len(streams)} streams of sound, of which one is read")
-            known, unit = self.stream.duration or 0, self.stream.time_base
-            if known <= 0 or not unit:
-                known, unit = self.container.duration or 0, Fraction(1, av.time_base)
-            self.announced_s = float(known * unit) if known > 0 else None
-            self._frames = self._decode()
-            # Known for sure when the first frame is there: with some AAC the header has half of it.
-            self._first = next(self._frames, None)
-            self.sample_rate = opus_rate(self.stream) or (self._first[0] if self._first else 0)
-            self.channels = self._first[1].shape[1] if self._first else 0
-            self.subtype = ""
-        except BaseException:
-            self.container.close()
-            raise
+    def __init__(self, file: BinaryIO, parts: list[tuple[int, int]]) -> None:
+        self.file, self.parts = file, parts
+        first = cast(BinaryIO, Part(file, *parts[0]))
+        warnings = warnings_of(first)
+        self.first = decoder_of_one(first)
+        self.warnings = self.first.warnings
+        self.warnings += warnings
+        self.sample_rate, self.channels = self.first.sample_rate, self.first.channels
+        self.subtype = self.first.subtype
+        self.announced_s: float | None = None
 
     def blocks(self) -> Iterator[Block]:
-        waiting: list[NDArray[np.float32]] = []
-        read_s, count = 0.0, 0
-        rate, channels = 0, 0
-        first = [self._first] if self._first else []
-        for frame_rate, frame in (frame for part in (first, self._frames) for frame in part):
-            if waiting and (count >= BLOCK_SAMPLES or (frame_rate, frame.shape[1]) != (rate, channels)):
-                yield rate, np.concatenate(waiting)
-                waiting, count = [], 0
-            rate, channels = frame_rate, frame.shape[1]
-            waiting.append(frame)
-            count += frame.size
-            read_s += len(frame) / rate
-        if waiting:
-            yield rate, np.concatenate(waiting)
-        knows = self.container.format.name in KNOW_THEIR_LENGTH
-        if knows and self.announced_s and read_s < self.announced_s - SLACK_S:
-            self.warnings.append(shorter(self.announced_s, read_s))
-
-    def _decode(self) -> Iterator[Block]:
-        packets = damaged = 0
-        reason = ""
-        try:
-            for packet in self.container.demux(self.stream):
-                packets += 1
-                try:
-                    frames = packet.decode()
-                except av.FFmpegError as error:
-                    damaged, reason = damaged + 1, error.strerror or ""
-                    continue
-                for frame in frames:
-                    if isinstance(frame, av.AudioFrame) and frame.samples:
-                        yield frame.sample_rate, to_float(frame)
-        except av.FFmpegError as error:
-            self.warnings.append(f"it cannot be read to its end: {error.strerror}")
-        if damaged:
-            self.warnings.append(
-                f"{damaged} of its {packets} packets cannot be decoded and are left out: {reason}"
-            )
+        yield from self.first.blocks()
+        yield from joined_blocks(self.file, self.parts[1:], self.warnings)
 
     def close(self) -> None:
-        self.container.close()
+        self.first.close()
 
 
-def shorter(announced_s: float, read_s: float) -> str:
-    return f"its header announces {announced_s:.2f} s of sound, {read_s:.2f} s can be read"
+def joined_blocks(file: BinaryIO, parts: list[tuple[int, int]], warnings: list[str]) -> Iterator[Block]:
+    """What the parts of a file hold; what is wrong with one of them is added to ``warnings``."""
+    for begin, end in parts:
+        part, problems = cast(BinaryIO, Part(file, begin, end)), list[str]()
+        try:
+            problems = warnings_of(part)
+            decoder = decoder_of_one(part)
+        except Undecodable as error:
+            problems.append(f"it cannot be decoded: {error}")
+        else:
+            try:
+                yield from decoder.blocks()
+            finally:
+                decoder.close()
+                problems = decoder.warnings + problems
+        warnings += [f"of the file that is joined to it at byte {begin}: {problem}" for problem in problems]
 
 
-def to_float(frame: av.AudioFrame) -> NDArray[np.float32]:
-    """``(samples, channels)`` with full scale 1 as in libsndfile: the lowest integer is -1."""
-    samples = frame.to_ndarray()
-    channels = frame.layout.nb_channels
-    samples = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
-    if samples.dtype.kind == "i":
-        return samples.astype(np.float32) / np.float32(2.0 ** (8 * samples.itemsize - 1))
-    return samples.astype(np.float32)
-
-
-def decoder_of(file: BinaryIO) -> LibsndfileDecoder | FFmpegDecoder:
+def decoder_of(file: BinaryIO) -> LibsndfileDecoder | FFmpegDecoder | JoinedDecoder:
     """The decoder for what a seekable file holds; its name plays no part.
 
     Raises:
         Undecodable: no decoder knows it.
     """
+    parts = parts_of(file)
+    if len(parts) > 1:
+        return JoinedDecoder(file, parts)
+    warnings = warnings_of(file)  # before a decoder relies on the file's position
+    decoder = decoder_of_one(file)
+    decoder.warnings += warnings
+    return decoder
+
+
+def decoder_of_one(file: BinaryIO) -> LibsndfileDecoder | FFmpegDecoder:
+    """The decoder for a file to which no other is joined."""
     file.seek(0)
     head = file.read(32)
     if not head:
