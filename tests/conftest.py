@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)  # tests run side by side
-    if config.cache is not None:  # exported graphs are shared by all tests, and kept for the next run
-        os.environ.setdefault("HEAR_MSSS_CACHE", str(config.cache.mkdir("graphs")))
+    cache = getattr(config, "cache", None)  # not there with -p no:cacheprovider
+    if cache is not None:  # exported graphs are shared by all tests, and kept for the next run
+        os.environ.setdefault("HEAR_MSSS_CACHE", str(cache.mkdir("graphs")))
 
 
 @pytest.fixture(scope="session")

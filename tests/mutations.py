@@ -199,7 +199,7 @@ def survives(mutation: Mutation, copy: Path) -> bool:
     """Whether the tests stay green in ``copy`` with the defect in it.
 
     Raises:
-        ValueError: the line is not in its file, or more than once.
+        ValueError: the line is not in its file, or more than once; or the tests did not run.
     """
     path = copy / mutation.file
     whole = path.read_text(encoding="utf-8")
@@ -220,7 +220,10 @@ def survives(mutation: Mutation, copy: Path) -> bool:
             *mutation.tests.split(),
         ]
         environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.run(command, cwd=copy, env=environment, capture_output=True).returncode == 0
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+        if done.returncode not in (0, 1):  # neither passed nor failed: nothing was noticed
+            raise ValueError(f"{mutation.name}: pytest ended with {done.returncode}: {done.stdout[-500:]}")
+        return done.returncode == 0
     finally:
         path.write_text(whole, encoding="utf-8")
 
