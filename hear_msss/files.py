@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
+import socket
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+PART = re.compile(r"\..+\.([0-9a-f]{8})-([0-9]+)\.part")
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 
 @contextmanager
@@ -13,12 +23,40 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path in the folder of ``path``, which takes its place at the end of the ``with`` block.
 
     The folder is made if it is missing. After an error in the block, ``path`` is as it was before. Each
-    process has a temporary name of its own, so that several may write the same file at the same time.
+    process has a temporary name of its own, so that several may write the same file at the same time. What
+    killed processes left of this file is deleted.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*-*.part"):
+        _remove_if_left(part)
+    temporary = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.part")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes of this machine left of ``replacing`` anywhere under a folder."""
+    for part in folder.rglob(".*.part"):
+        _remove_if_left(part)
+
+
+def _remove_if_left(part: Path) -> None:
+    match = PART.fullmatch(part.name)
+    if match and match[1] == _machine() and not _is_running(int(match[2])):
+        with suppress(OSError):
+            part.unlink()
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":  # there, the signal 0 is no question
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

@@ -13,7 +13,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection, wait
+from types import TracebackType
 from typing import Any, TypeVar
 
 Job = TypeVar("Job")
@@ -45,37 +47,91 @@ def map_unordered(
         processes: how many at once. They end with this process, however it ends.
     """
     waiting = iter(jobs)
-    busy: dict[Connection, tuple[Any, Job]] = {}
-
-    def give(worker: tuple[Any, Connection] | None) -> None:
-        """The next job to a worker, or to a new one; a worker without a job ends."""
-        for job in waiting:
-            process, pipe = worker or _start(function)
-            busy[pipe] = (process, job)
-            with suppress(OSError):  # it died meanwhile, which shows when its answer is waited for
-                pipe.send(job)
-            return
-        if worker:
-            worker[1].close()
-
-    try:
-        for _ in range(processes):
-            give(None)
-        while busy:
-            for pipe in wait(list(busy)):
-                assert isinstance(pipe, Connection)
-                process, job = busy.pop(pipe)
-                worker: tuple[Any, Connection] | None = (process, pipe)
-                try:
-                    answer = pipe.recv()
-                except (EOFError, OSError):
-                    process.join()
-                    answer, worker = Died(process.exitcode), None
+    with Workers(function) as workers:
+        for job in islice(waiting, processes):
+            workers.give(job)
+        while workers.busy:
+            for job, answer in workers.take():
+                for following in islice(waiting, 1):
+                    workers.give(following)
                 yield job, answer
-                give(worker)
-    finally:
-        for process, _ in busy.values():
+
+
+def map_in_order(
+    function: Callable[[Job], Answer], jobs: Iterable[Job], processes: int, ahead: int
+) -> Iterator[tuple[Job, Answer | Died]]:
+    """As :func:`map_unordered`, but in the order of ``jobs``.
+
+    Args:
+        ahead: jobs that may be begun, or done, before the one whose turn it is.
+    """
+    waiting = iter(jobs)
+    begun = turn = 0
+    done: dict[int, tuple[Job, Answer | Died]] = {}
+    with Workers(function) as workers:
+        while True:
+            for job in islice(waiting, max(0, min(processes - len(workers.busy), turn + ahead - begun))):
+                workers.give(job, begun)
+                begun += 1
+            if turn in done:
+                yield done.pop(turn)
+                turn += 1
+            elif workers.busy:
+                for (job, number), answer in workers.take_numbered():
+                    done[number] = job, answer
+            else:
+                return
+
+
+class Workers:
+    """Processes that take one job after the other; they end with the ``with`` block.
+
+    Attributes:
+        busy: the pipe of each process that has a job, with the process, its job and the job's number.
+    """
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+        self.busy: dict[Connection, tuple[Any, Any, int]] = {}
+        self.idle: list[tuple[Any, Connection]] = []
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def give(self, job: Any, number: int = 0) -> None:
+        """A job to an idle process, or to a new one."""
+        process, pipe = self.idle.pop() if self.idle else _start(self.function)
+        self.busy[pipe] = (process, job, number)
+        with suppress(OSError):  # it died meanwhile, which shows when its answer is waited for
+            pipe.send(job)
+
+    def take_numbered(self) -> Iterator[tuple[tuple[Any, int], Any]]:
+        """Wait for answers; each comes with its job and the job's number."""
+        for pipe in wait(list(self.busy)):
+            assert isinstance(pipe, Connection)
+            process, job, number = self.busy.pop(pipe)
+            try:
+                answer = pipe.recv()
+                self.idle.append((process, pipe))
+            except (EOFError, OSError):
+                process.join()
+                answer = Died(process.exitcode)
+            yield (job, number), answer
+
+    def take(self) -> Iterator[tuple[Any, Any]]:
+        """Wait for answers; each comes with its job."""
+        for (job, _), answer in self.take_numbered():
+            yield job, answer
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process, *_ in self.busy.values():
             process.kill()
+        for process, pipe in self.idle:
+            pipe.close()  # which tells it that there is nothing more to do
+            process.join()
+        for process, *_ in self.busy.values():
             process.join()
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from hear_msss.locks import LOCK, holder, sign, take
 from pretrain.corpus.location import is_remote
 from pretrain.corpus.source import SegmentSource
 from pretrain.distributed import process_rank, wait_for_all
@@ -22,7 +21,6 @@ from pretrain.settings import Settings
 
 CONFIG = "config.yaml"
 CORPUS = "corpus.json"
-LOCK = ".lock"
 
 
 @contextmanager
@@ -35,28 +33,25 @@ def sole_run(folder: Path) -> Iterator[None]:
         ValueError: another run holds the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a+", encoding="utf-8") as lock:
-        if process_rank() == 0:
-            take_lock(lock, fcntl.LOCK_EX, folder)
-            lock.truncate(0)
-            lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            lock.flush()
-            take_lock(lock, fcntl.LOCK_SH, folder)
-        wait_for_all()
-        take_lock(lock, fcntl.LOCK_SH, folder)
-        yield
-
-
-def take_lock(lock: Any, kind: int, folder: Path) -> None:
-    """Raises ValueError where another run has the lock, with what it wrote of itself."""
+    lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
     try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.seek(0)
-        holder = lock.read(200).strip() or "another process"
+        if process_rank() == 0:
+            refuse_other_run(lock, folder, shared=False)
+            sign(lock)
+            refuse_other_run(lock, folder, shared=True)
+        wait_for_all()
+        refuse_other_run(lock, folder, shared=True)
+        yield
+    finally:
+        os.close(lock)
+
+
+def refuse_other_run(lock: int, folder: Path, shared: bool) -> None:
+    """Raises ValueError where another run has the lock, with what it wrote of itself."""
+    if not take(lock, shared):
         raise ValueError(
-            f"{folder}: {holder} trains there; wait until it has ended, stop it, or give another --out"
-        ) from error
+            f"{folder}: {holder(lock)} trains there; wait until it has ended, stop it, or give another --out"
+        )
 
 
 def write_settings(folder: Path, settings: Settings, source: SegmentSource) -> None:

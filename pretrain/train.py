@@ -265,6 +265,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         join_processes(settings.device)
         with sole_run(folder):
+            if (folder / CHECKPOINT).is_file() != holds_run:
+                raise ValueError(f"{folder}: another run has written there meanwhile; repeat with --resume")
             return train(settings, source, folder, holds_run)
     finally:
         leave_processes()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,23 +22,20 @@ from hear_msss import __version__, windows
 from hear_msss.api import load_model
 from hear_msss.audio import SUFFIXES, SoundError, find_sounds
 from hear_msss.batching import embed_clips
+from hear_msss.cli.manifest import MANIFEST, is_torn, read_manifest
 from hear_msss.cli.writers import WRITERS, check_format, write_file
 from hear_msss.device import find_device
+from hear_msss.files import remove_leftovers
 from hear_msss.graph_cache import encoder_sha256
+from hear_msss.locks import locked
 from hear_msss.model import MSSS
 from hear_msss.options import parse_options
 from hear_msss.sources import Decoded, FileSource
 from hear_msss.streaming import DecodedClip, open_clip
 from hear_msss.workers import Died, map_unordered
 
-MANIFEST = "embeddings.jsonl"
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 OPTIONS_OF_SPEED = {"chunk_size", "backend"}  # change embeddings by rounding only
-RECORD = {
-    "output": str,
-    "identity": str,
-    "source_bytes": int,
-    "source_mtime_ns": int,
-}  # what a record must have
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,10 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one job: ``error`` where there is no result; ``source`` as it was when it was read."""
+    """What became of one job: ``error`` where there is no result; ``source`` as it was when it was read.
+
+    With a ``disk_error``, no other file can be embedded either.
+    """
 
     job: Job
     error: str = ""
@@ -82,6 +84,7 @@ class Outcome:
     rows: int = 0
     source: Stamp | None = None
     warnings: tuple[str, ...] = ()
+    disk_error: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,35 +131,51 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = plan(arguments.inputs, arguments.out, settings)
     model = _model(settings)  # wrong options and weights fail here, at once
     identity = _identity(model, settings)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    manifest = arguments.out / MANIFEST
-    done = read_manifest(manifest)
-    todo = [job for job in jobs if not _is_done(job, done, identity, arguments.out)]
-    if len(todo) < len(jobs):
-        print(f"{len(jobs) - len(todo)} of {len(jobs)} files are done already", file=sys.stderr)
-    bad, warned = [], []
-    with manifest.open("a", encoding="utf-8") as lines:
-        if _is_torn(manifest):
-            lines.write("\n")
-        progress = tqdm(_outcomes(todo, arguments.jobs), total=len(todo), unit="file", disable=None)
-        embedded_s = 0.0
-        for outcome in progress:
-            if outcome.error:
-                bad.append(outcome)
-                continue
-            warned += [(outcome.job.source, warning) for warning in outcome.warnings]
-            embedded_s += outcome.duration_s
-            progress.set_postfix_str(f"{embedded_s:.0f} s of audio")
-            lines.write(json.dumps(_record(outcome, identity, arguments.out)) + "\n")
-            lines.flush()
-    print(f"{len(todo) - len(bad)} files embedded in {arguments.out}", file=sys.stderr)
-    for source, warning in warned:
-        print(f"WARNING {source}: {warning}", file=sys.stderr)
+    with locked(arguments.out):
+        outcomes = _embed_missing(jobs, identity, arguments.out, arguments.jobs)
+    bad = [outcome for outcome in outcomes if outcome.error]
+    print(f"{len(outcomes) - len(bad)} files embedded in {arguments.out}", file=sys.stderr)
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            print(f"WARNING {outcome.job.source}: {warning}", file=sys.stderr)
     for outcome in bad:
         print(f"BAD {outcome.job.source}: {outcome.error}", file=sys.stderr)
     if bad:
         print(f"{len(bad)} of {len(jobs)} files could not be embedded, see above", file=sys.stderr)
     return 1 if bad else 0
+
+
+def _embed_missing(jobs: list[Job], identity: str, out: Path, processes: int) -> list[Outcome]:
+    """Embed the files that have no result yet, and note each in the manifest.
+
+    Raises:
+        OSError: the disk takes no more; what was embedded until then stays.
+    """
+    manifest = out / MANIFEST
+    remove_leftovers(out)
+    done = read_manifest(manifest)
+    todo = [job for job in jobs if not _is_done(job, done, identity, out)]
+    if len(todo) < len(jobs):
+        print(f"{len(jobs) - len(todo)} of {len(jobs)} files are done already", file=sys.stderr)
+    outcomes, embedded_s = [], 0.0
+    with (
+        manifest.open("a", encoding="utf-8") as lines,
+        closing(_outcomes(todo, processes)) as results,
+        tqdm(results, total=len(todo), unit="file", disable=None) as progress,
+    ):
+        if is_torn(manifest):
+            lines.write("\n")
+        for outcome in progress:
+            if outcome.disk_error:
+                raise OSError(f"{outcome.error}; make room, and repeat the command to continue")
+            outcomes.append(outcome)
+            if outcome.error:
+                continue
+            embedded_s += outcome.duration_s
+            progress.set_postfix_str(f"{embedded_s:.0f} s of audio")
+            lines.write(json.dumps(_record(outcome, identity, out)) + "\n")
+            lines.flush()
+    return outcomes
 
 
 def plan(inputs: Iterable[Path], out: Path, settings: EmbedSettings) -> list[Job]:
@@ -230,26 +249,7 @@ def _record(outcome: Outcome, identity: str, out: Path) -> dict[str, Any]:
     }
 
 
-def read_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    """The newest record of each result. A line that is no record, torn or edited, costs its file alone."""
-    records = {}
-    if path.is_file():
-        for line in path.read_bytes().split(b"\n"):
-            try:
-                record = json.loads(line)
-            except ValueError:  # no JSON, or no UTF-8
-                continue
-            if isinstance(record, dict) and all(isinstance(record.get(k), t) for k, t in RECORD.items()):
-                records[record["output"]] = record
-    return records
-
-
-def _is_torn(manifest: Path) -> bool:
-    """Whether its last line has no end: the next record would be lost with it."""
-    return manifest.stat().st_size > 0 and not manifest.read_bytes().endswith(b"\n")
-
-
-def _outcomes(jobs: list[Job], processes: int) -> Iterator[Outcome]:
+def _outcomes(jobs: list[Job], processes: int) -> Generator[Outcome, None, None]:
     if processes == 1 or len(jobs) < 2:
         yield from map(_embed, jobs)
         return
@@ -281,7 +281,8 @@ def _embed(job: Job) -> Outcome:
     except SoundError as error:
         return Outcome(job, error=error.reason)
     except (OSError, ValueError) as error:
-        return Outcome(job, error=str(error))
+        full = isinstance(error, OSError) and error.errno in DISK_ERRORS
+        return Outcome(job, error=str(error), disk_error=full)
 
 
 def _blocks(

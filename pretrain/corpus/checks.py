@@ -1,37 +1,25 @@
-"""What pack makes sure of before it writes: it is alone, the settings are the same, the disk will do."""
+"""What pack makes sure of before it writes: the settings are the same, and the disk will do."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from joblib import Parallel, delayed
-
 from hear_msss.audio import SoundError, open_sound
+from hear_msss.locks import LOCK
 from pretrain.corpus.audio import ClipSettings
 from pretrain.corpus.find import SourceFile
 from pretrain.corpus.store import BYTES_PER_SAMPLE
 from pretrain.files import PART, open_replacing
 
 SPARE_BYTES = 64 << 20
+AHEAD = 4  # files for each process that may be converted before the store has taken them
 GUESSED_BYTES_PER_S = 16_000  # of a file without a length in its header: compressed, at 128 kbit/s
-
-
-@contextmanager
-def sole_packer(folder: Path) -> Iterator[None]:
-    """Two packs into one folder at once would mix: the second is refused."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RuntimeError(f"{folder}: another pack is writing there; wait for it or stop it") from error
-        yield
 
 
 def check_settings(folder: Path, settings: ClipSettings) -> None:
@@ -45,7 +33,7 @@ def check_settings(folder: Path, settings: ClipSettings) -> None:
                 "give the same options or another --out"
             )
         return
-    if any(entry.name not in (".lock", path.name + PART) for entry in folder.iterdir()):
+    if any(entry.name not in (LOCK, path.name + PART) for entry in folder.iterdir()):
         raise ValueError(f"{folder}: there are other files in it; give a new or an empty folder")
     with open_replacing(path) as out:
         json.dump(asdict(settings), out)
@@ -71,11 +59,10 @@ def check_space(folder: Path, files: Sequence[SourceFile], settings: ClipSetting
     Raises:
         OSError: with what is needed and what is free.
     """
-    durations = Parallel(n_jobs=jobs, prefer="threads")(
-        delayed(guessed_duration_s)(file.path) for file in files
-    )
+    with ThreadPoolExecutor(jobs) as threads:
+        durations = list(threads.map(guessed_duration_s, (file.path for file in files)))
     second = settings.sample_rate * BYTES_PER_SAMPLE
-    in_flight = sum(sorted(durations)[-2 * jobs :])  # converted, not yet in the store
+    in_flight = sum(sorted(durations)[-AHEAD * jobs :])  # converted, not yet in the store
     needed = int((sum(durations) + in_flight) * second) + SPARE_BYTES
     free = shutil.disk_usage(folder).free
     print(f"{len(files)} files, {sum(durations) / 3600:.2f} h, {needed / 1e9:.2f} GB needed", file=sys.stderr)

@@ -8,15 +8,17 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from hear_msss.locks import locked
+from hear_msss.workers import Died, map_in_order
 from pretrain.corpus.audio import ClipSettings, convert
-from pretrain.corpus.checks import check_settings, check_space, sole_packer
+from pretrain.corpus.checks import AHEAD, check_settings, check_space
 from pretrain.corpus.find import SourceFile, exclude, read_lines, source_files, split_name
 from pretrain.corpus.store import StoreWriter, finish, read_journal
 
@@ -85,11 +87,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; %(default)s by default")
 
 
-def file_entry(file: SourceFile, part: Path, settings: ClipSettings) -> tuple[dict[str, Any], Path]:
-    """The clips of one file, for the journal, and where their audio is stored meanwhile."""
-    size = file.path.stat().st_size if file.path.exists() else None
-    result = convert(file.path, part, settings)
-    return {"source": file.source, "name": file.name, "bytes": size, **result}, part
+Job = tuple[SourceFile, Path, ClipSettings]  # what to convert, and where its audio is kept meanwhile
+
+
+def file_entry(job: Job) -> dict[str, Any] | OSError:
+    """The clips of one file, for the journal; or why their audio cannot be written."""
+    file, part, settings = job
+    try:
+        size = file.path.stat().st_size if file.path.exists() else None
+        return {"source": file.source, "name": file.name, "bytes": size, **convert(file.path, part, settings)}
+    except OSError as error:
+        return error
+
+
+def entries_of(jobs: Sequence[Job], processes: int) -> Generator[dict[str, Any], None, None]:
+    """An entry for each job, in their order.
+
+    A file whose process was killed has an entry without clips and without its size, so that the next
+    ``pack`` tries it again.
+
+    Raises:
+        OSError: audio cannot be written.
+    """
+    answers: Iterator[tuple[Job, Any]] = ((job, file_entry(job)) for job in jobs)
+    if processes > 1:
+        answers = map_in_order(file_entry, jobs, processes, AHEAD * processes)
+    for (file, part, _), entry in answers:
+        if isinstance(entry, OSError):
+            raise entry
+        if isinstance(entry, Died):
+            part.unlink(missing_ok=True)
+            nothing: dict[str, Any] = {"clips": [], "dropped": [], "reason": str(entry), "warnings": []}
+            entry = {"source": file.source, "name": file.name, "bytes": None, "died": True, **nothing}
+        yield entry
 
 
 def still_to_do(files: list[SourceFile], entries: list[dict[str, Any]]) -> list[SourceFile]:
@@ -134,8 +164,7 @@ def pack(
         What ``corpus.json`` says: settings, sources, clips, samples, hash.
     """
     settings = settings or ClipSettings()
-    folder.mkdir(parents=True, exist_ok=True)
-    with sole_packer(folder):
+    with locked(folder):
         check_settings(folder, settings)
         todo = still_to_do(files, read_journal(folder))
         if len(todo) < len(files):
@@ -149,8 +178,10 @@ def pack(
         try:
             append_all(store, todo, durations, run_parts, settings, jobs)
         finally:
-            store.close()
-            shutil.rmtree(parts, ignore_errors=True)
+            try:
+                store.close()
+            finally:  # also where the disk is full
+                shutil.rmtree(parts, ignore_errors=True)
         return finish(folder, store.entries, settings, kinds)
 
 
@@ -163,17 +194,18 @@ def append_all(
     jobs: int,
 ) -> None:
     """Convert in parallel, append in order: the store depends on nothing but the list of files."""
-    results = Parallel(n_jobs=jobs, return_as="generator", batch_size=8, pre_dispatch="4 * n_jobs")(
-        delayed(file_entry)(file, parts / str(number), settings) for number, file in enumerate(todo)
-    )
+    todo_jobs = [(file, parts / str(number), settings) for number, file in enumerate(todo)]
     committed = time.monotonic()
-    with tqdm(
-        total=sum(durations) / 3600,
-        desc="pack",
-        bar_format="{l_bar}{bar}| {n:.2f}/{total:.2f} h [{elapsed}<{remaining}]",
-        mininterval=0.5 if sys.stderr.isatty() else 30,
-    ) as progress:
-        for (entry, part), duration_s in zip(results, durations, strict=True):
+    with (
+        closing(entries_of(todo_jobs, jobs)) as entries,
+        tqdm(
+            total=sum(durations) / 3600,
+            desc="pack",
+            bar_format="{l_bar}{bar}| {n:.2f}/{total:.2f} h [{elapsed}<{remaining}]",
+            mininterval=0.5 if sys.stderr.isatty() else 30,
+        ) as progress,
+    ):
+        for entry, (_, part, _), duration_s in zip(entries, todo_jobs, durations, strict=True):
             for warning in entry["warnings"]:
                 tqdm.write(f"WARNING {entry['source']}/{entry['name']}: {warning}", file=sys.stderr)
             store.add(entry, part)
@@ -205,6 +237,8 @@ def kinds_of_sources(specs: Sequence[str], assignments: Sequence[str]) -> dict[s
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.jobs < 1:
+        raise ValueError(f"--jobs {args.jobs}: expected at least 1")
     settings = ClipSettings(clip_s=args.clip_s, min_clip_s=args.min_clip_s, silence_dbfs=args.silence_dbfs)
     found = [file for spec in args.sources for file in source_files(spec, args.source_per_folder)]
     listed = [line for path in args.exclude_list for line in read_lines(path)]
@@ -226,12 +260,21 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, RuntimeError) as error:
         print(f"{error}\nwhat was packed is kept; repeat the command to continue", file=sys.stderr)
         return 1
-    rejected = sum(1 for entry in read_journal(args.out) if entry["reason"])
+    entries = {(entry["source"], entry["name"]): entry for entry in read_journal(args.out)}  # the last count
+    rejected = sum(1 for entry in entries.values() if entry["reason"])
+    died = [f"{'/'.join(key)} ({entry['reason']})" for key, entry in entries.items() if entry.get("died")]
     hours = corpus["samples"] / settings.sample_rate / 3600
     print(
         f"{args.out}: {corpus['clips']} clips, {hours:.2f} h from {len(corpus['sources'])} sources; "
         f"{rejected} files left out (rejects.csv)"
     )
+    if died:
+        print(
+            f"not packed: {', '.join(died[:5])}, {len(died)} in all; repeat the command to try again, with "
+            "fewer --jobs if memory ran out",
+            file=sys.stderr,
+        )
+        return 1
     if not corpus["clips"]:
         print("nothing was packed: see rejects.csv for the reasons", file=sys.stderr)
         return 1

@@ -1,7 +1,9 @@
 """The command line: what it writes, what it skips, what it says about bad files."""
 
+import errno
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import h5py
@@ -13,6 +15,7 @@ import soundfile
 import torch
 
 import hear_msss
+from hear_msss import files
 from hear_msss.__main__ import main
 from hear_msss.cli import embed
 from hear_msss.options import parse_options
@@ -75,6 +78,7 @@ def test_a_folder_in_parallel_and_then_nothing_is_left_to_do(sounds, expected, t
     command = ["embed", str(sounds), "--out", str(tmp_path), "--jobs", "2", *OPTIONS]
     assert main(command) == 0
     names = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    names.remove(".lock")
     assert names == {"a.wav.scene.npy", "sub/a.flac.scene.npy", "embeddings.jsonl"}
     assert np.abs(np.load(tmp_path / "a.wav.scene.npy") - expected[2]).max() < 1e-5
     records = [json.loads(line) for line in (tmp_path / "embeddings.jsonl").read_text().splitlines()]
@@ -118,7 +122,7 @@ def test_bad_files_are_named_at_the_end_and_the_good_ones_done(sounds, tmp_path,
     assert main(["embed", str(bad), str(sounds / "a.wav"), "--out", str(out), *OPTIONS]) == 1
     error = capsys.readouterr().err
     assert f"BAD {bad}" in error and "cannot be decoded" in error and "1 of 2 files" in error
-    assert {p.name for p in out.iterdir()} == {"a.wav.scene.npy", "embeddings.jsonl"}
+    assert {p.name for p in out.iterdir()} == {"a.wav.scene.npy", "embeddings.jsonl", ".lock"}
 
 
 def records(out):
@@ -161,6 +165,44 @@ def test_a_killed_process_costs_its_file_alone(sounds, tmp_path, monkeypatch, ca
     assert main(["embed", str(tmp_path), "--out", str(out), "--jobs", "2", *OPTIONS]) == 1
     assert f"BAD {tmp_path / 'kill.wav'}: its process was ended by SIGKILL" in capsys.readouterr().err
     assert set(records(out)) == {"a.wav", "b.wav"}
+
+
+def test_a_full_disk_ends_the_run_in_one_sentence_and_it_goes_on_with_space(
+    sounds, tmp_path, monkeypatch, capsys
+):
+    def full(path, *rest):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    command = ["embed", str(sounds), "--out", str(tmp_path), *OPTIONS]
+    assert main([*command[:1], str(sounds / "a.wav"), *command[2:]]) == 0
+    monkeypatch.setattr(embed, "write_file", full)
+    capsys.readouterr()
+    assert main(command) == 2
+    done, sentence = capsys.readouterr().err.strip().splitlines()
+    assert done == "1 of 2 files are done already"
+    assert sentence.startswith("hear-msss: [Errno 28] No space left on device: ")
+    assert "a.flac" in sentence and "repeat the command to continue" in sentence
+    monkeypatch.undo()
+    assert main(command) == 0
+    assert "1 of 2 files are done already" in capsys.readouterr().err
+
+
+def test_leftovers_of_killed_processes_go_and_those_of_living_ones_stay(sounds, tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    machine = files._machine()
+    names = [f".x.npy.{machine}-{dead.pid}.part", f"sub/.a.npy.{machine}-{dead.pid}.part"]
+    kept = [f".x.npy.{machine}-{os.getppid()}.part", f".x.npy.00000000-{dead.pid}.part", "own.part"]
+    (tmp_path / "sub").mkdir()
+    for name in names + kept:
+        (tmp_path / name).touch()
+    assert main(["embed", str(sounds / "a.wav"), "--out", str(tmp_path), *OPTIONS]) == 0
+    assert sorted(str(part.relative_to(tmp_path)) for part in tmp_path.rglob("*.part")) == sorted(kept)
+    (tmp_path / names[0]).touch()
+    with files.replacing(tmp_path / "x.npy") as temporary:
+        assert not (tmp_path / names[0]).exists()
+        temporary.write_text("whole")
+    assert (tmp_path / "x.npy").read_text() == "whole"
 
 
 def test_a_file_that_changes_or_vanishes_is_named_and_the_others_done(sounds, tmp_path, monkeypatch, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import odd_jobs
 
-from hear_msss.workers import Died, map_unordered
+from hear_msss.workers import Died, map_in_order, map_unordered
 
 
 def test_each_job_has_its_answer_and_the_dead_are_told_by_name():
@@ -18,6 +18,22 @@ def test_each_job_has_its_answer_and_the_dead_are_told_by_name():
     assert answers == {n: n * n for n in range(9) if n not in (3, 5)}
     assert isinstance(killed, Died) and str(killed) == "its process was ended by SIGKILL: out of memory?"
     assert isinstance(ended, Died) and "exit code 7" in str(ended)
+
+
+def test_answers_in_order_and_no_more_than_ahead_of_the_turn():
+    taken = []
+
+    def jobs():
+        for number in range(12):
+            taken.append(number)
+            yield number
+
+    for turn, (number, answer) in enumerate(map_in_order(odd_jobs.slow_if_even, jobs(), 2, 3)):
+        assert turn == number == answer
+        assert len(taken) <= turn + 3
+    assert turn == 11
+    answers = [answer for _, answer in map_in_order(odd_jobs.square_or_die, range(7), 2, 4)]
+    assert [n for n, answer in enumerate(answers) if isinstance(answer, Died)] == [3, 5]
 
 
 def is_running(pid: int) -> bool:

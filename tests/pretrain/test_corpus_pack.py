@@ -10,12 +10,15 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import odd_jobs
 import pytest
 import soundfile
 
+from hear_msss import locks
 from hear_msss.audio import find_sounds
 from pretrain.corpus import checks, pack, store
 from pretrain.corpus.audio import ClipSettings
@@ -42,12 +45,12 @@ def write(path: Path, samples: np.ndarray, rate: int = 16000, subtype: str | Non
     return path
 
 
-def run_pack(*arguments: object) -> int:
+def run_pack(*arguments: object, jobs: int = 1) -> int:
     import argparse
 
     parser = argparse.ArgumentParser()
     pack.add_arguments(parser)
-    return pack.run(parser.parse_args([*map(str, arguments), "--jobs", "1"]))
+    return pack.run(parser.parse_args([*map(str, arguments), "--jobs", str(jobs)]))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -310,12 +313,35 @@ def test_folder_of_other_things_is_refused(tmp_path):
     assert (tmp_path / "in/a.wav").exists()
 
 
-def test_second_packer_is_refused(tmp_path, capsys):
+def test_a_second_packer_waits_and_says_for_whom(tmp_path, capsys):
     write(tmp_path / "in/a.wav", noise(2, 1))
-    (tmp_path / "out").mkdir()
-    with checks.sole_packer(tmp_path / "out"):
-        assert run_pack(tmp_path / "in", "--out", tmp_path / "out") == 1
-    assert "another pack" in capsys.readouterr().err
+    with ThreadPoolExecutor(1) as thread:
+        with locks.locked(tmp_path / "out"):
+            second = thread.submit(run_pack, tmp_path / "in", "--out", tmp_path / "out")
+            said = ""
+            while "waiting for" not in said:
+                said += capsys.readouterr().err
+            assert f"process {os.getpid()} on " in said and str(tmp_path / "out") in said
+            assert not second.done() and not (tmp_path / "out" / store.JOURNAL).exists()
+        assert second.result() == 0
+    assert len(PackedSource(tmp_path / "out").lengths) == 1
+
+
+def test_a_killed_worker_costs_its_file_alone_until_the_next_run(tmp_path, monkeypatch, capsys):
+    for name in ("a", "b-kill", "c", "d"):
+        write(tmp_path / f"in/{name}.wav", noise(2, ord(name[0])))
+    monkeypatch.setattr(pack, "file_entry", odd_jobs.pack_or_die)
+    command = [tmp_path / "in", "--out", tmp_path / "out"]
+    assert run_pack(*command, jobs=2) == 1
+    said = capsys.readouterr().err
+    assert "not packed: in/b-kill.wav (its process was ended by SIGKILL: out of memory?), 1 in all" in said
+    assert "b-kill.wav" in (tmp_path / "out" / store.REJECTS).read_text()
+    assert len(PackedSource(tmp_path / "out").lengths) == 3
+    monkeypatch.undo()
+    assert run_pack(*command, jobs=2) == 0
+    manifest = rows(tmp_path / "out" / store.MANIFEST)
+    assert [row["path"] for row in manifest] == ["a.wav", "c.wav", "d.wav", "b-kill.wav"]
+    assert rows(tmp_path / "out" / store.REJECTS) == []
 
 
 def test_disk_space_is_checked_first(tmp_path, monkeypatch, capsys):
