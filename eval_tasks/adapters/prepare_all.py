@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
-
 from eval_tasks.adapters.make import ADAPTERS, make_task
 from eval_tasks.adapters.raw_data import RawData, raw_data
 from eval_tasks.errors import UserError
 from eval_tasks.tasks.archives import as_folders
+from eval_tasks.workers import in_processes
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,10 @@ def prepare_all(
             complete.append((entry, found))
     processes = (os.cpu_count() or 1) if jobs < 0 else jobs
     at_once = max(1, min(processes, len(complete)))
-    make = joblib.delayed(make_tasks_of)
-    results = joblib.Parallel(n_jobs=at_once, return_as="generator_unordered")(
-        make(entry, found, out, sample_rates, small, max(1, processes // at_once))
-        for entry, found in complete
-    )
-    for outcomes in results:
+    calls = [
+        (entry, found, out, sample_rates, small, max(1, processes // at_once)) for entry, found in complete
+    ]
+    for outcomes in in_processes(make_tasks_of, calls, at_once):
         yield from outcomes
 
 
