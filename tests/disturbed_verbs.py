@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import shutil
 import sys
 import tarfile
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import small_trees
 import soundfile
+import torch
 from disturb import Verb
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +26,10 @@ from eval_tasks.files import write_json  # noqa: E402
 from eval_tasks.report import submit  # noqa: E402
 from eval_tasks.runs import harness, run  # noqa: E402
 from eval_tasks.tasks.task_folder import write_description  # noqa: E402
+from hear_msss.__main__ import main as hear_msss  # noqa: E402
+from pretrain.__main__ import main as pretrain  # noqa: E402
+from pretrain.checkpoint import load_checkpoint  # noqa: E402
+from pretrain.runlog import read_log  # noqa: E402
 
 RATE = 8000
 CLIPS = 24
@@ -173,16 +183,83 @@ def make_sounds(folder: Path) -> None:
         soundfile.write(folder / f"audio/{number}.wav", sound(number, 1.0), RATE)
 
 
-def embed(folder: Path) -> int:
-    from hear_msss.__main__ import main as hear_msss
+def embed(folder: Path, jobs: str = "1") -> int:
+    command = ["embed", str(folder / "audio"), "--out", str(folder / "out"), "--model", "untrained"]
+    return hear_msss([*command, "--jobs", jobs])
 
-    return hear_msss(["embed", str(folder / "audio"), "--out", str(folder / "out"), "--model", "untrained"])
+
+def pack(folder: Path, jobs: str = "2") -> int:
+    return pretrain(["pack", str(folder / "audio"), "--out", str(folder / "out"), "--jobs", jobs])
 
 
-def pack(folder: Path) -> int:
-    from pretrain.__main__ import main as pretrain
+def make_corpus(folder: Path) -> None:
+    make_sounds(folder)
+    pack(folder, "1")
+    (folder / "out").rename(folder / "corpus")
 
-    return pretrain(["pack", str(folder / "audio"), "--out", str(folder / "out"), "--jobs", "2"])
+
+def train(folder: Path) -> int:
+    """Some steps, with a checkpoint every second; the hash of all tensors is the result."""
+    command = ["train", "--config", "cpu", "--config", "cola", "--resume", "--out", str(folder / "run")]
+    values = ("batch_size=2", "steps=6", "checkpoint_every=2", "log_every=1", "validate_every=0")
+    command += [word for value in values for word in ("--set", value)]
+    # A resume has settings and corpus of its own; they are given again, as whoever repeats a command does.
+    status = pretrain([*command, "--corpus", str(folder / "corpus")])
+    if not status:
+        (folder / "out").mkdir(exist_ok=True)
+        (folder / "out/state").write_text(digest_of(load_checkpoint(folder / "run")))
+        losses = [record["loss"] for record in read_log(folder / "run")]
+        (folder / "out/losses").write_text(str(losses))
+    return status
+
+
+def digest_of(state: dict[str, Any]) -> str:
+    """The hash of all tensors in the state of a run, however deep."""
+    content = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            content.update(value.numpy().tobytes())
+        elif isinstance(value, dict):
+            for name in sorted(value, key=str):
+                add(value[name])
+        elif isinstance(value, list | tuple):
+            for entry in value:
+                add(entry)
+
+    add(state)
+    return content.hexdigest()
+
+
+def make_run(folder: Path) -> None:
+    make_corpus(folder)
+    train(folder)
+    shutil.rmtree(folder / "out")
+
+
+def export_weights(folder: Path) -> int:
+    out = str(folder / "out/weights.safetensors")
+    return pretrain(["export", str(folder / "run"), "--out", out, "--corpus", str(folder / "corpus")])
+
+
+def export_graph(folder: Path) -> int:
+    return hear_msss(["export", "--what", "h", "--model", "untrained", "--out", str(folder / "out/h.onnx")])
+
+
+def make_archives(folder: Path) -> None:
+    small_trees.dcase2016_task2(folder / "dcase")
+    small_trees.maestro(folder / "maestro")
+    for name, raw in {
+        "dcase2016_task2_train_dev-small": folder / "dcase/dev",
+        "dcase2016_task2_test_public-small": folder / "dcase/test",
+        "maestro-v3.0.0-small": folder / "maestro",
+    }.items():
+        shutil.make_archive(str(folder / "raw" / name), "zip", raw)
+
+
+def prepare_all(folder: Path) -> int:
+    command = ["prepare", "--all", str(folder / "raw"), "--small", "--out", str(folder / "out")]
+    return eval_tasks([*command, "--jobs", "2", "--sample-rate", "8000", "--quiet"])
 
 
 VERBS = (
@@ -194,5 +271,10 @@ VERBS = (
     Verb("submit", make_scores, submit_, "entry/**/*"),
     Verb("run", make_task, run_, "results/*/[ep]*/**/*"),
     Verb("embed", make_sounds, embed, ignore=(b"mtime",)),
+    Verb("embed --jobs 2", make_sounds, partial(embed, jobs="2"), ignore=(b"mtime",)),
     Verb("pack", make_sounds, pack),
+    Verb("train", make_corpus, train, refusal="trains there"),
+    Verb("pretrain export", make_run, export_weights),
+    Verb("hear-msss export", lambda folder: None, export_graph),
+    Verb("prepare --all", make_archives, prepare_all),
 )
