@@ -1,245 +1,180 @@
-"""Deliberate defects that the tests must notice: ``python tests/mutations.py [WORD ...]``.
+"""Deliberate defects that the tests must notice: ``python tests/mutations.py [--trust] [WORD ...]``.
 
-Each defect is one line of code changed. The repository is copied, one defect at a time is put into the
-copy, and the tests named with it are run there. A defect whose tests stay green survives: it is listed at
-the end, and the exit status is 1. With words, only defects whose name or file has one of them are tried.
+The defects are listed in ``tests/defects/*.yaml``. Each is one line of code changed. The repository is
+copied; one defect at a time is put into the copy, and the tests named with it run there. A defect whose tests
+stay green survives. The script prints a line for each defect, with the test that noticed it, and then the
+totals; the exit status is 1 if a defect survives that the lists do not mark as a known survivor. With words,
+only defects whose name or file has one of them are tried. First the tests run without a defect, and must be
+green; ``--trust`` leaves that out.
 
-Run on demand, not with the suite: each defect costs a run of its tests.
+Run on demand, not with the suite: each defect costs a run of its tests. Processes are forked from one that
+has imported the libraries, so that a run costs little more than the tests themselves.
 """
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import importlib
 import os
+import re
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
-STEP = "tests/pretrain/test_step.py"
-TWO_STEPS = f"{STEP}::test_two_steps_of_train_are_those_of_a_loop_by_hand"
-TWO_PROCESSES = "tests/pretrain/test_distributed.py"
-LOSSES = "tests/pretrain/test_losses.py"
-VIEWS = "tests/pretrain/test_views.py"
+LISTS = ROOT / "tests" / "defects"
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", "runs", ".*_cache")
+OWN = ("hear_msss", "pretrain", "eval_tasks", "benchmarks", "tests")
+LONGEST_S = 600  # a defect may make a loop endless: it is noticed, too
+GREEN, RED = 0, 1  # of pytest's exit codes; others mean that the tests did not run as they should
 
 
-class Mutation(NamedTuple):
-    """``old`` stands once in ``file``; with ``new`` in its place, ``tests`` must fail."""
+class Defect(NamedTuple):
+    """``old`` stands once in ``file``; with ``new`` in its place, ``tests`` must fail.
+
+    ``survives`` is the reason why no test can notice it, or ''.
+    """
 
     name: str
     file: str
     old: str
     new: str
     tests: str
+    survives: str = ""
 
 
-MUTATIONS = [
-    Mutation(
-        "gradients never averaged over processes",
-        "pretrain/step.py",
-        "    average_gradients(learner)\n",
-        "",
-        TWO_PROCESSES,
-    ),
-    Mutation("learning rate never set", "pretrain/step.py", 'group["lr"] = rate', "pass", TWO_STEPS),
-    Mutation(
-        "pitch loss given 1/ratio",
-        "pretrain/losses/total.py",
-        "pitch_target(x_hat.ratio, target)",
-        "pitch_target(1 / x_hat.ratio, target)",
-        TWO_STEPS,
-    ),
-    Mutation(
-        "x' and x-hat swapped",
-        "pretrain/learner.py",
-        "        if parts == 1:\n",
-        "        views = [views[0], *views[:0:-1]]\n        if parts == 1:\n",
-        TWO_STEPS,
-    ),
-    Mutation(
-        "gradients never clipped",
-        "pretrain/step.py",
-        "settings.clip_gradient_norm or math.inf",
-        "math.inf",
-        TWO_STEPS,
-    ),
-    Mutation(
-        "moving average never updated",
-        "pretrain/step.py",
-        "state.average.update_parameters(learner)",
-        "pass",
-        TWO_STEPS,
-    ),
-    Mutation(
-        "g_pitch of the time mean",
-        "pretrain/heads.py",
-        "self.pitch(h).squeeze(-1)",
-        "self.pitch(h).squeeze(-1).mean(1, keepdim=True).expand(-1, h.shape[1])",
-        LOSSES,
-    ),
-    Mutation(
-        "g_clip of the maximum",
-        "pretrain/heads.py",
-        'self.pooling == "average"',
-        "False",
-        f"{LOSSES} {TWO_STEPS}",
-    ),
-    Mutation("validation in training mode", "pretrain/validation.py", "    learner.eval()\n", "", STEP),
-    Mutation(
-        "the same x-hat seeds on all ranks",
-        "pretrain/step.py",
-        "step_seed(settings.seed, state.step, process_rank())",
-        "step_seed(settings.seed, state.step, 0)",
-        TWO_PROCESSES,
-    ),
-    Mutation(
-        "drop connect not rising with depth",
-        "hear_msss/encoder.py",
-        "drop * number / len(network._blocks)",
-        "drop",
-        "tests/hear_msss/test_encoder.py",
-    ),
-    Mutation(
-        "validation fraction halved",
-        "pretrain/corpus/packed.py",
-        "np.uint64(int(fraction * 2**64))",
-        "np.uint64(int(fraction * 2**63))",
-        "tests/pretrain/test_corpus_source.py",
-    ),
-    Mutation(
-        "components shrunk by another share",
-        "hear_msss/features.py",
-        "SHRINK = 0.05",
-        "SHRINK = 0.1",
-        "tests/hear_msss/test_features.py",
-    ),
-    Mutation(
-        "levels measured over another draw",
-        "pretrain/export.py",
-        "next(batches)[0].float()",
-        "next(batches)[1].float()",
-        STEP,
-    ),
-    Mutation(
-        "cross-view negatives of this process only",
-        "pretrain/losses/total.py",
-        "candidates = gathered(shifted.flatten(0, 1), gather)",
-        "candidates = gathered(shifted.flatten(0, 1), False)",
-        TWO_PROCESSES,
-    ),
-    Mutation(
-        "one W each where one is asked for",
-        "pretrain/losses/total.py",
-        "if not settings.shared_similarity:",
-        "if True:",
-        f"{LOSSES} {TWO_STEPS}",
-    ),
-    Mutation(
-        "rows not put back in their places",
-        "pretrain/chunked.py",
-        "place = torch.cat(drawn).argsort()",
-        "place = torch.cat(drawn)",
-        "tests/pretrain/test_chunked.py",
-    ),
-    Mutation(
-        "a chunk of two views",
-        "pretrain/chunked.py",
-        "block = rows // chunks.blocks",
-        "block, chunks = rows, Chunks(rows // chunks.blocks)",
-        "tests/pretrain/test_chunked.py",
-    ),
-    Mutation(
-        "x' filtered as x-hat is",
-        "pretrain/augmentation.py",
-        "POSITIVE_SEED = 0x706F7369",
-        "POSITIVE_SEED = 0",
-        VIEWS,
-    ),
-    Mutation(
-        "x' and x-hat with the same background",
-        "pretrain/augmentation.py",
-        "background_from=2,",
-        "background_from=1,",
-        VIEWS,
-    ),
-    Mutation(
-        "warm-up without an end",
-        "pretrain/optimization.py",
-        "LONGEST_WARM_UP = 0.1",
-        "LONGEST_WARM_UP = 1.0",
-        "tests/pretrain/test_settings.py",
-    ),
-    Mutation(
-        "settings written before they are known to fit",
-        "pretrain/train.py",
-        "    state = RunState.fresh(settings, device)\n",
-        "    write_settings(folder, settings, source)\n    state = RunState.fresh(settings, device)\n",
-        "tests/pretrain/test_run_folder.py",
-    ),
-    Mutation(
-        "no checkpoint on an error",
-        "pretrain/train.py",
-        "            save(state, folder, meter.elapsed_s)\n        except OSError",
-        "            pass\n        except OSError",
-        "tests/pretrain/test_run_folder.py",
-    ),
-    Mutation(
-        "pipe: taken for a shard",
-        "pretrain/corpus/location.py",
-        "if SCHEME.match(text) and not Path(text).exists():",
-        "if False:",
-        "tests/pretrain/test_run_folder.py tests/pretrain/test_tar_samples.py",
-    ),
-]
+def defects() -> list[Defect]:
+    """All defects of the lists, in order."""
+    found = []
+    for path in sorted(LISTS.glob("*.yaml")):
+        for file, listed in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+            for entry in listed["defects"]:
+                found.append(Defect(**{"file": file, "tests": listed["tests"], **entry}))
+    return found
 
 
-def survives(mutation: Mutation, copy: Path) -> bool:
-    """Whether the tests stay green in ``copy`` with the defect in it.
+def with_defect(defect: Defect, text: str) -> str:
+    """The text of the defect's file with the defect in it.
 
     Raises:
-        ValueError: the line is not in its file, or more than once; or the tests did not run.
+        ValueError: the line is not there, or more than once.
     """
-    path = copy / mutation.file
-    whole = path.read_text(encoding="utf-8")
-    if whole.count(mutation.old) != 1:
+    if text.count(defect.old) != 1:
+        times = text.count(defect.old)
         raise ValueError(
-            f"{mutation.name}: {mutation.file} has {mutation.old!r} {whole.count(mutation.old)} times"
+            f"{defect.name}: {defect.old!r} stands {times} times in {defect.file}, expected once"
         )
-    path.write_text(whole.replace(mutation.old, mutation.new), encoding="utf-8")
+    return text.replace(defect.old, defect.new)
+
+
+def libraries() -> set[str]:
+    """Modules of others that the code and the tests import."""
+    found = set()
+    for path in (path for folder in OWN for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom):
+                found.add(node.module or "")
+            elif isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+    helpers = {path.stem for path in (ROOT / "tests").rglob("*.py")}
+    return {name for name in found if name.split(".")[0] not in helpers.union(OWN)}
+
+
+def end_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-2000:]
+
+
+def run_tests(tests: Iterable[str], copy: Path, log: Path) -> int:
+    """Run tests in the copy, in a forked process; pytest's exit code, or RED where it takes too long."""
+    shutil.rmtree(log.parent / "cache", ignore_errors=True)  # no graph of another encoder
+    child = os.fork()
+    if not child:
+        code = 99
+        with contextlib.suppress(BaseException):
+            os.setsid()
+            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            os.chdir(copy)
+            sys.path.insert(0, str(copy))
+            sys.dont_write_bytecode = True
+            os.environ["PYTHONPATH"] = str(copy)
+            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+            code = int(pytest.main(["-x", "-q", "-o", f"cache_dir={log.parent / 'cache'}", *tests]))
+            sys.stdout.flush()
+        os._exit(code)
+    end = time.monotonic() + LONGEST_S
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return RED
+
+
+def failed_test(log: Path) -> str:
+    """Name of the first test that failed, from pytest's output."""
+    match = re.search(r"^(?:FAILED|ERROR) \S+::(\S+)", log.read_text(errors="replace"), re.MULTILINE)
+    return match[1] if match else "took too long"
+
+
+def try_defect(defect: Defect, copy: Path, log: Path) -> str:
+    """``survives``, or the name of the test that noticed the defect.
+
+    Raises:
+        ValueError: the line is not in its file once, or the tests cannot run with the defect in it.
+    """
+    path = copy / defect.file
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(with_defect(defect, whole), encoding="utf-8")
     try:
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-x",
-            "-p",
-            "no:cacheprovider",
-            *mutation.tests.split(),
-        ]
-        environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
-        if done.returncode not in (0, 1):  # neither passed nor failed: nothing was noticed
-            raise ValueError(f"{mutation.name}: pytest ended with {done.returncode}: {done.stdout[-500:]}")
-        return done.returncode == 0
+        code = run_tests(defect.tests.split(), copy, log)
     finally:
         path.write_text(whole, encoding="utf-8")
+    if code not in (GREEN, RED):
+        raise ValueError(
+            f"{defect.name}: pytest ended with {code}:\n{log.read_text(errors='replace')[-2000:]}"
+        )
+    return "survives" if code == GREEN else failed_test(log)
 
 
-def main(words: list[str]) -> int:
-    chosen = [m for m in MUTATIONS if not words or any(word in m.name + m.file for word in words)]
-    alive = []
+def main(arguments: list[str]) -> int:
+    words = [argument for argument in arguments if argument != "--trust"]
+    chosen = [d for d in defects() if not words or any(word in d.name + d.file for word in words)]
+    os.nice(10)
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = "1"
+    for library in sorted(libraries()):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)
+    outcomes: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "repository"
-        ignored = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", "runs")
-        shutil.copytree(ROOT, copy, ignore=ignored)
-        for mutation in chosen:
-            alive += [mutation.name] if survives(mutation, copy) else []
-            print(f"{'SURVIVES' if mutation.name in alive else 'noticed'}: {mutation.name}", flush=True)
-    print(f"{len(alive)} of {len(chosen)} survive")
-    return int(bool(alive))
+        copy, log = Path(folder) / "repository", Path(folder) / "log"
+        shutil.copytree(ROOT, copy, ignore=NOT_COPIED)
+        tests = dict.fromkeys(test for defect in chosen for test in defect.tests.split())
+        if "--trust" not in arguments and run_tests(tests, copy, log) != GREEN:
+            print(f"the tests fail without any defect:\n{end_of(log)}")
+            return 2
+        for defect in chosen:
+            start = time.monotonic()
+            outcome = outcomes[defect.name] = try_defect(defect, copy, log)
+            seconds = f"{time.monotonic() - start:.0f} s"
+            known = f" (known: {defect.survives})" if outcome == "survives" and defect.survives else ""
+            print(f"{outcome:60} | {defect.name} | {defect.file} | {seconds}{known}", flush=True)
+    alive = [defect for defect in chosen if outcomes[defect.name] == "survives"]
+    print(f"{len(chosen) - len(alive)} of {len(chosen)} defects noticed, {len(alive)} survive")
+    return int(any(not defect.survives for defect in alive))
 
 
 if __name__ == "__main__":

@@ -10,110 +10,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
+from tiny_tasks import RATE, SECONDS_TO_START, tiny
 
-from eval_tasks import __main__ as command_line
 from eval_tasks.errors import UserError
 from eval_tasks.runs import harness, run
 from eval_tasks.runs.claim import model_name
-from eval_tasks.runs.gpus import visible_devices
 from eval_tasks.runs.results import ModelFolder
 from eval_tasks.runs.run_settings import RunSettings
-from eval_tasks.tasks.task_folder import write_description
-
-RATE = 16000
-SECONDS_TO_START = 120  # patience with a slow machine; no test waits that long on a sound one
-
-# Energies of two bands: the low and the high beep are told apart without error.
-MODULE = """
-import os, time
-import torch
-
-class Model(torch.nn.Module):
-    sample_rate = 16000
-    scene_embedding_size = timestamp_embedding_size = 2
-
-def load_model(model_file_path=""):
-    return Model()
-
-def bands(audio):
-    power = torch.stft(audio, 800, hop_length=800, window=torch.ones(800), return_complex=True).abs()
-    return torch.stack([power[:, :50].mean(1), power[:, 50:].mean(1)], -1)
-
-def get_scene_embeddings(audio, model):
-    time.sleep(float(os.environ.get("TINY_SLEEP_S", 0)))
-    return bands(audio).mean(1)
-
-def get_timestamp_embeddings(audio, model):
-    embeddings = bands(audio)
-    times = torch.arange(embeddings.shape[1], dtype=torch.float32) * 50
-    return embeddings, times.expand(len(audio), -1)
-"""
-
-
-def beep(frequency_hz, duration_s):
-    return 0.5 * np.sin(2 * np.pi * frequency_hz * np.arange(round(duration_s * RATE)) / RATE)
-
-
-def make_task(folder, embedding_type, clips, duration_s):
-    """``clips`` maps split to name to (audio, labels or events)."""
-    for split, named in clips.items():
-        (folder / str(RATE) / split).mkdir(parents=True)
-        for name, (audio, _) in named.items():
-            soundfile.write(folder / str(RATE) / split / name, audio, RATE)
-    task_name, version, mode = folder.name.split("-")
-    event = embedding_type == "event"
-    metadata = {
-        "task_name": task_name,
-        "version": version,
-        "mode": mode,
-        "embedding_type": embedding_type,
-        "prediction_type": "multilabel" if event else "multiclass",
-        "split_mode": "trainvaltest",
-        "sample_duration": duration_s,
-        "evaluation": ["event_onset_200ms_fms", "segment_1s_er"] if event else ["top1_acc"],
-        "splits": ["train", "valid", "test"],
-    }
-    labels = {split: {name: label for name, (_, label) in named.items()} for split, named in clips.items()}
-    return write_description(folder, metadata, labels, ["high", "low"])
-
-
-@pytest.fixture(scope="module")
-def tasks(tmp_path_factory):
-    """A scene task of single beeps, and an event task of scenes with one beep of each kind."""
-    folder = tmp_path_factory.mktemp("tasks")
-    frequencies_hz = {"low": 400, "high": 3000}
-    scenes = {
-        split: {
-            f"{split}{number}-{label}.wav": (beep(frequencies_hz[label], 0.3), [label])
-            for number in range(count)
-            for label in frequencies_hz
-        }
-        for split, count in (("train", 40), ("valid", 5), ("test", 5))
-    }
-    make_task(folder / "beeps-v1-full", "scene", scenes, 0.3)
-    events = {}
-    for split, count in (("train", 6), ("valid", 2), ("test", 2)):
-        events[split] = {}
-        for number in range(count):
-            audio, truth = np.zeros(4 * RATE), []
-            for place, (label, frequency_hz) in enumerate(frequencies_hz.items()):
-                start_s = 0.5 + 2 * place + 0.1 * number
-                start = round(start_s * RATE)
-                audio[start : start + RATE] += beep(frequency_hz, 1.0)
-                truth.append({"label": label, "start": start_s * 1000, "end": start_s * 1000 + 1000})
-            events[split][f"{split}{number}.wav"] = (audio, truth)
-    make_task(folder / "chirps-v1-full", "event", events, 4.0)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def module_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("modules")
-    (folder / "tiny_hear.py").write_text(MODULE)
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -141,25 +45,6 @@ def copied(finished, tmp_path, monkeypatch):
     info = ModelFolder(finished[0] / "tiny_hear").info
     monkeypatch.setattr(run, "ask", lambda *args: dict(info))
     return tmp_path / "out"
-
-
-@pytest.fixture
-def started(monkeypatch):
-    """Commands that would have been run; each process 'fails', leaving a line in its log."""
-    commands = []
-
-    def process(command, env, log, lock_fd=-1):
-        commands.append(command)
-        log.write_text("first\r  50%|\rlast state\nValueError: no luck\n")
-        return 1
-
-    monkeypatch.setattr(harness, "run_process", process)
-    return commands
-
-
-def tiny(folders, out, **options):
-    results = run.run_tasks("tiny_hear", folders, out, RunSettings(**{"grid_points": 1, **options}))
-    return {result.task: result for result in results}
 
 
 def test_scores_of_a_separable_task(finished):
@@ -254,72 +139,6 @@ def test_environment_of_the_runners(monkeypatch):
     assert env["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] == "1" and "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in env
     assert env["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8" and env["CUDA_VISIBLE_DEVICES"] == "1"
     assert env["OMP_NUM_THREADS"] == env["TF_NUM_INTRAOP_THREADS"] == "3"
-
-
-def on_gpus(copied, monkeypatch, **devices):
-    """The model as if it had been described on a machine with these devices; what processes are given."""
-    found = {
-        "torch": "2.13.0",
-        "gpus": [],
-        "mps": False,
-        "tensorflow_gpus": None,
-        "name_error": "",
-        **devices,
-    }
-    info = {**ModelFolder(copied / "tiny_hear").info, "devices": found}
-    shutil.rmtree(copied / "tiny_hear/embeddings")
-    monkeypatch.setattr(run, "ask", lambda *args: info)
-    given = []
-    monkeypatch.setattr(harness, "environment", lambda threads, gpu: given.append(gpu) or {})
-    return given
-
-
-def test_gpus_are_given_in_turn(tasks, copied, started, monkeypatch):
-    given = on_gpus(copied, monkeypatch, gpus=["A", "B"])
-    tiny(tasks, copied, gpus=["0", "1"])
-    assert sorted(given) == ["0", "1"]
-
-
-@pytest.mark.parametrize(("gpus", "seen"), [(None, None), (["none"], ""), ([""], "")])
-def test_the_gpu_is_used_where_there_is_one_unless_it_is_hidden(
-    tasks, copied, started, monkeypatch, gpus, seen
-):
-    given = on_gpus(copied, monkeypatch, gpus=["A"])
-    tiny(tasks, copied, gpus=gpus)
-    assert given == [seen, seen]
-
-
-def test_a_gpu_that_heareval_cannot_use_is_told_before_anything_begins(tasks, copied, started, monkeypatch):
-    given = on_gpus(copied, monkeypatch, gpus=["A"], tensorflow_gpus=0)
-    with pytest.raises(UserError, match=r"TensorFlow sees no GPU.*pip uninstall tensorflow.*--gpus none"):
-        tiny(tasks, copied)
-    assert given == []
-    tiny(tasks, copied, gpus=["none"])
-    assert given == ["", ""]
-
-
-def test_gpus_that_are_not_there_are_refused(monkeypatch):
-    two = {"torch": "2.13.0", "gpus": ["A", "B"], "tensorflow_gpus": None, "name_error": ""}
-    with pytest.raises(UserError, match=r"--gpus 0,2: torch 2.13.0 sees GPUs 0, 1 \(A, B\)"):
-        visible_devices(["0", "2"], two)
-    with pytest.raises(UserError, match="sees no CUDA GPU here"):
-        visible_devices(["0"], {**two, "gpus": []})
-    assert visible_devices(["all"], two) == ["0", "1"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-abc")
-    assert visible_devices(["1", "0"], two) == ["GPU-abc", "2"]
-
-
-def test_one_task_at_once_for_each_gpu_that_is_named(monkeypatch, tmp_path):
-    calls = []
-    monkeypatch.setattr(run, "run_tasks", lambda *args: calls.append(args[3]) or [])
-    words = ["run", "--module", "m", "--tasks", str(tmp_path), "--out", str(tmp_path)]
-    for more in ([], ["--gpus", "0,1"], ["--gpus", "0,1", "--jobs", "4"]):
-        assert command_line.main([*words, *more]) == 0
-    assert [(settings.gpus, settings.jobs) for settings in calls] == [
-        (None, 1),
-        (["0", "1"], 2),
-        (["0", "1"], 4),
-    ]
 
 
 def test_model_names_tell_options_and_weights_apart():

@@ -7,10 +7,12 @@ import subprocess
 
 import pytest
 
+from eval_tasks.__main__ import main
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json
 from eval_tasks.report import submit
 from eval_tasks.report.leaderboard import leaderboard
+from eval_tasks.runs.describe import ask
 from eval_tasks.runs.results import ModelFolder
 from eval_tasks.tasks.registry import hear_tasks
 from eval_tasks.tasks.task_folder import write_description
@@ -123,7 +125,17 @@ def test_nothing_is_overwritten(model, tmp_path):
         submit.submit(model, tmp_path / "entry", "Ours", "")
 
 
-def test_the_real_validator_is_asked():
-    valid, log = submit.validate("not_a_hear_module", "weights.pt")
-    assert not valid and "No module named 'not_a_hear_module'" in log
-    assert log.startswith("$ python -m hearvalidator.validate not_a_hear_module --model weights.pt\n")
+def test_a_real_module_is_asked_what_it_is_and_validated(scored, tmp_path, capsys):
+    """Nothing is replaced here: `submit` of a baseline, by the command line."""
+    folder = shutil.copytree(scored, tmp_path / "logmel")
+    info = ask("eval_tasks.baselines.logmel")
+    write_json(folder / "model.json", {**info, "module_sha256": "of other code"})
+    command = ["submit", str(folder), "--out", str(tmp_path / "entry"), "--url", "https://example.org"]
+    assert main(command) == 1
+    assert "module_sha256 changed since" in capsys.readouterr().err
+    write_json(folder / "model.json", info)
+    assert main(command) == 0
+    log = (tmp_path / "entry/validator.log").read_text()
+    assert log.startswith("$ python -m hearvalidator.validate eval_tasks.baselines.logmel\n")
+    assert "Looks good!" in log
+    assert info["module_sha256"] in (tmp_path / "entry/REPRODUCE.md").read_text()

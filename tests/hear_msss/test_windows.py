@@ -58,6 +58,16 @@ def test_scene_windows_cover_the_clip(frames):
         assert covered.all()
 
 
+@pytest.mark.parametrize(
+    ("frames", "count"), [(96, 1), (98, 1), (108, 1), (109, 2), (156, 2), (157, 3), (1536, 31)]
+)
+def test_an_eighth_of_a_window_more_needs_no_window_of_its_own(frames, count):
+    """A clip of 1 s (98 frames) is one window in its middle; else windows are about half a window apart."""
+    starts = windows.scene_starts(frames, CONFIG)
+    assert len(starts) == count
+    assert starts[0] == (0 if count > 1 else (frames - 96) // 2)
+
+
 @given(samples=st.integers(1, 40_000))
 def test_short_clips_are_centred_in_a_window(samples):
     before, behind = windows.scene_margins(samples, CONFIG)

@@ -1,116 +1,27 @@
+"""Speech Commands: splits, labels and samples; and what holds for every adapter, told on it."""
+
 import hashlib
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
-import zipfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pandas
 import pytest
-import soundfile
+from raw_sounds import RATE, content, pandas_sample, prepare, read_pcm, write_noise, zip_folder
 
 from eval_tasks.__main__ import main
-from eval_tasks.adapters import dcase2016_task2, hear_rules, nsynth, speech_commands
+from eval_tasks.adapters import speech_commands
 from eval_tasks.adapters.build import build, fingerprint
 from eval_tasks.adapters.hear_data_set import Mode, ModeOptions
 from eval_tasks.errors import UserError
 from eval_tasks.tasks.check import check_tasks
 from eval_tasks.tasks.task_folder import TaskFolder, task_paths
-
-RATE = 16000
-
-
-def write_noise(path: Path, frames: int, rate: int = RATE, channels: int = 1) -> np.ndarray:
-    """Noise that depends on the file's name only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seed = int(hashlib.sha1(path.name.encode()).hexdigest()[:8], 16)
-    audio = np.random.default_rng(seed).integers(-9000, 9000, (frames, channels), dtype=np.int16)
-    soundfile.write(path, audio, rate, subtype="PCM_16")
-    return audio
-
-
-def read_pcm(path: Path) -> np.ndarray:
-    return soundfile.read(path, dtype="int16")[0]
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def zip_folder(folder: Path, archive: Path) -> Path:
-    with zipfile.ZipFile(archive, "w") as zipped:
-        for path in sorted(folder.rglob("*")):
-            zipped.write(path, path.relative_to(folder))
-    return archive
-
-
-def pandas_sample(stems: list[str], split: str, count: int) -> list[str]:
-    """The rule as it is told: sorted, shuffled by pandas' sample seeded with SHA-1, the first ones kept."""
-    seed = int(hashlib.sha1(f"SubsampleSplit({split})".encode()).hexdigest(), 16) % (2**32 - 1)
-    frame = pandas.DataFrame({"stem": stems}).sort_values("stem")
-    return sorted(frame.sample(frac=1, random_state=seed)["stem"].iloc[:count])
-
-
-# Rules
-
-
-def test_lengths_of_modes_are_those_of_the_task_sheet():
-    assert hear_rules.clips_within(5, 1.0) == {"train": 16000, "valid": 2000, "test": 2000}
-    assert 16000 + 2000 + 4890 == 22890, "Speech Commands 5h keeps the whole test set"
-    assert sum(hear_rules.clips_within(5, 4.0).values()) == 5000, "NSynth 5h"
-    assert hear_rules.clips_within(50, 4.0)["train"] == 40000
-
-
-@pytest.mark.parametrize("count", [0, 1, 7, 40, 100])
-def test_subsample_is_pandas_sample(count):
-    stems = [f"word_{number:03d}" for number in range(40)]
-    random.Random(1).shuffle(stems)
-    for split in hear_rules.SPLITS:
-        assert hear_rules.subsample(stems, split, count) == pandas_sample(stems, split, count)
-    assert hear_rules.subsample(stems, "train", None) == sorted(stems)
-
-
-def test_split_by_percent():
-    keys = {f"scene{number}" for number in range(72)}
-    split = hear_rules.split_by_percent(keys, 20, 20)
-    order = sorted(keys)
-    random.Random("split_train_test_val").shuffle(order)
-    assert {key for key in keys if split[key] == "valid"} == set(order[:14])
-    assert {key for key in keys if split[key] == "test"} == set(order[14:28])
-    assert Counter(split.values()) == {"train": 44, "valid": 14, "test": 14}
-
-
-def test_folds_hold_every_label_and_are_the_first_shuffle_that_does():
-    labels = {f"key{number:02d}": {"rare" if number < 3 else "common"} for number in range(12)}
-    folds = hear_rules.split_into_folds(labels, 3)
-    assert sorted(folds[key] for key in ("key00", "key01", "key02")) == ["fold00", "fold01", "fold02"]
-    for seed in ("split_k_folds", *(f"split_k_folds_retry_{i}" for i in range(999))):
-        order = sorted(labels)
-        random.Random(seed).shuffle(order)
-        thirds = [order[0:4], order[4:8], order[8:12]]
-        if all(any(labels[key] == {"rare"} for key in third) for third in thirds):
-            break
-    assert [{key for key in labels if folds[key] == f"fold0{i}"} for i in range(3)] == [*map(set, thirds)]
-
-
-def test_shuffles_have_not_changed_with_python_or_numpy():
-    """Golden values: another order would make other splits than the published ones."""
-    keys = list("abcdefghij")
-    assert "".join(hear_rules.subsample(keys, "train", 4)) == "bcij"
-    parts = hear_rules.split_by_percent(set(keys), 30, 30)
-    assert "".join(key for key in keys if parts[key] == "valid") == "eij"
-    folds = hear_rules.split_into_folds({key: {"x"} for key in keys}, 5)
-    assert "".join(folds[key][-1] for key in keys) == "4320203141"
-
-
-# Speech Commands
 
 
 def make_speech_commands(root: Path) -> list[Path]:
@@ -139,11 +50,6 @@ def make_speech_commands(root: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def raw_speech_commands(tmp_path_factory):
     return make_speech_commands(tmp_path_factory.mktemp("raw"))
-
-
-def prepare(adapter: str, raw: list[Path], out: Path, *options: str) -> int:
-    paths = [str(path) for path in raw]
-    return main(["prepare", adapter, "--raw", *paths, "--out", str(out), "--jobs", "1", "--quiet", *options])
 
 
 def test_speech_commands_splits_and_labels(raw_speech_commands, tmp_path):
@@ -319,122 +225,3 @@ def test_official_small_speech_commands(official_small, tmp_path):
         "67e1c4a9eeef9e33467afc6998452e4138aaa298d8fdaf33a9e1239df6f22907"
     )
     assert check_tasks([task.path], RATE) == []
-
-
-# NSynth
-
-
-def make_nsynth(root: Path) -> list[Path]:
-    folders = []
-    for split, instruments in (("train", ["a", "b", "c"]), ("valid", ["d"]), ("test", ["e"])):
-        folder = root / f"nsynth-{split}"
-        notes = {}
-        for instrument in instruments:
-            for pitch in (20, 21, 60, 108, 109):
-                name = f"{instrument}_acoustic_000-{pitch:03d}-100"
-                notes[name] = {"pitch": pitch, "instrument_str": instrument, "note_str": name}
-                write_noise(folder / "audio" / f"{name}.wav", 4 * 8000, 8000)
-        (folder / "examples.json").write_text(json.dumps(notes))
-        folders.append(folder)
-    return folders
-
-
-def test_nsynth(tmp_path):
-    raw = make_nsynth(tmp_path / "raw")
-    assert prepare("nsynth", raw, tmp_path, "--mode", "5h") == 0
-    task = TaskFolder.open(tmp_path / "nsynth_pitch-v2.2.3-5h")
-    assert task.vocabulary == ["21", "60", "108"]
-    assert task.evaluation == ["pitch_acc", "chroma_acc"]
-    assert json.loads((task.path / "test.json").read_text()) == {
-        f"e_acoustic_000-{pitch:03d}-100.wav": [pitch] for pitch in (21, 60, 108)
-    }
-    instruments = {split: {name[0] for name in task.split(split)} for split in task.splits}
-    assert instruments == {"train": {"a", "b", "c"}, "valid": {"d"}, "test": {"e"}}
-    assert check_tasks([task.path], 8000, quick=True)[0].path.name == "labelvocabulary.csv", "gaps here"
-
-
-def test_nsynth_from_archives_and_its_modes(tmp_path, monkeypatch):
-    make_nsynth(tmp_path / "raw")
-    archives = [
-        Path(
-            shutil.make_archive(
-                str(tmp_path / f"nsynth-{split}"), "gztar", tmp_path / "raw", f"nsynth-{split}"
-            )
-        )
-        for split in ("test", "train", "valid")
-    ]
-    for mode, clips in (("5h", 4), ("50h", 49)):
-        limits = {"train": clips, "valid": 2, "test": 9}
-        monkeypatch.setitem(nsynth.PITCH.modes, mode, Mode(4.0, limits))
-    assert prepare("nsynth", archives, tmp_path, "--mode", "5h") == 0
-    assert prepare("nsynth", archives, tmp_path, "--mode", "50h") == 0
-    small, large = (TaskFolder.open(tmp_path / f"nsynth_pitch-v2.2.3-{mode}") for mode in ("5h", "50h"))
-    assert [len(small.split(split)) for split in small.splits] == [4, 2, 3]
-    assert [len(large.split(split)) for split in large.splits] == [9, 2, 3]
-    stems = [name.removesuffix(".wav") for name in large.split("train")]
-    assert [name.removesuffix(".wav") for name in small.split("train")] == pandas_sample(stems, "train", 4)
-    assert not (tmp_path / ".raw-nsynth").exists()
-
-
-def test_nsynth_without_a_split_or_a_note(tmp_path, capsys):
-    raw = make_nsynth(tmp_path / "raw")
-    assert prepare("nsynth", raw[:2], tmp_path) == 1
-    assert "expected one folder nsynth-test" in capsys.readouterr().err
-    (raw[0] / "audio" / "a_acoustic_000-060-100.wav").unlink()
-    assert prepare("nsynth", raw, tmp_path) == 1
-    assert "1 files of nsynth are missing" in capsys.readouterr().err
-    assert prepare("nsynth", raw, tmp_path, "--mode", "small") == 0
-
-
-# DCASE 2016 task 2
-
-
-def make_dcase(root: Path, scenes: int) -> list[Path]:
-    """The two archives' layouts, a quarter of the scenes in the first."""
-    folders = [
-        root / "dcase2016_task2_train_dev" / "dcase2016_task2_dev",
-        root / "dcase2016_task2_test_public",
-    ]
-    for number in range(scenes):
-        folder = folders[number * 4 // scenes > 0]
-        name = f"{'eval' if number * 4 // scenes else 'dev'}_1_ebr_-6_nec_{number}_poly_0"
-        write_noise(folder / "sound" / f"{name}.wav", 8000, 8000)
-        (folder / "annotation").mkdir(exist_ok=True)
-        (folder / "annotation" / f"{name}.txt").write_text(
-            "2.5\t3.25\tcough\n1.0\t1.5\tdrawer\n119.5\t121.0\tkeys\n120.0\t122.0\tphone\n"
-        )
-    return [root / "dcase2016_task2_train_dev", root / "dcase2016_task2_test_public"]
-
-
-def test_dcase_splits(tmp_path):
-    raw = make_dcase(tmp_path, 72)
-    made = dcase2016_task2.DATA_SET.plan(raw, ModeOptions("full"))
-    stems = sorted(path.stem for folder in raw for path in folder.rglob("*.txt"))
-    random.Random("split_train_test_val").shuffle(stems)
-    names = {split: {Path(clip.name).stem for clip in clips} for split, clips in made.splits.items()}
-    assert names == {"valid": set(stems[:14]), "test": set(stems[14:28]), "train": set(stems[28:])}
-
-
-def test_dcase_events(tmp_path, capsys):
-    raw = make_dcase(tmp_path / "raw", 8)
-    assert prepare("dcase2016_task2", raw, tmp_path) == 1
-    assert "found 8 recordings of dcase2016_task2, expected 72" in capsys.readouterr().err
-    assert prepare("dcase2016_task2", raw, tmp_path, "--mode", "small") == 0
-    task = TaskFolder.open(tmp_path / "dcase2016_task2-hear2021-small")
-    assert task.is_event and task.is_multilabel and task.vocabulary == ["cough", "drawer", "keys"]
-    for split in task.splits:
-        for events in task.split(split).values():
-            assert events == [
-                {"label": "drawer", "start": 1000.0, "end": 1500.0},
-                {"label": "cough", "start": 2500.0, "end": 3250.0},
-                {"label": "keys", "start": 119500.0, "end": 120000.0},
-            ]
-    assert check_tasks([task.path], 8000) == []
-
-
-def test_dcase_bad_annotation(tmp_path, capsys):
-    raw = make_dcase(tmp_path / "raw", 8)
-    file = next(raw[0].rglob("*.txt"))
-    file.write_text("1.0\t2.0\tcough\n3.0 4.0 cough\n")
-    assert prepare("dcase2016_task2", raw, tmp_path, "--mode", "small") == 1
-    assert f"{file}, line 2" in capsys.readouterr().err

@@ -1,0 +1,65 @@
+"""`download --from-file`: archives that are on disk."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from task_archives import FOLDER, assert_whole, make_tar, task_archive
+
+from eval_tasks.__main__ import main
+from eval_tasks.tasks.task_folder import TaskFolder
+
+
+def test_from_file(tmp_path, capsys):
+    archive = tmp_path / "some.tar.gz"
+    archive.write_bytes(task_archive())
+    assert main(["download", "--from-file", str(archive), "--out", str(tmp_path / "tasks")]) == 0
+    assert_whole(tmp_path / "tasks")
+    assert archive.exists()
+
+
+def test_from_file_adds_a_sample_rate_and_refuses_other_clips(tmp_path, capsys):
+    out = tmp_path / "tasks"
+    archive = tmp_path / "some.tar.gz"
+    archive.write_bytes(task_archive())
+    assert main(["download", "--from-file", str(archive), "--out", str(out)]) == 0
+    (out / FOLDER / "48000").rename(out / FOLDER / "16000")
+    assert main(["download", "--from-file", str(archive), "--out", str(out)]) == 0
+    assert TaskFolder.open(out / FOLDER).sample_rates == [16000, 48000]
+    (out / FOLDER / "fold01.json").write_text('{"fold01.wav": ["b"]}')
+    assert main(["download", "--from-file", str(archive), "--out", str(out)]) == 1
+    assert "other clips or labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "a/../../outside.txt"])
+def test_archive_that_points_outside(tmp_path, name, capsys):
+    archive = tmp_path / "in" / "evil.tar"
+    archive.parent.mkdir()
+    archive.write_bytes(make_tar({"task_metadata.json": b"{}", name: b"evil"}))
+    out = tmp_path / "in" / "tasks"
+    main(["download", "--from-file", str(archive), "--out", str(out)])
+    assert not list(tmp_path.glob("outside.txt")) and not Path("/outside.txt").exists()
+    assert not list(archive.parent.glob("outside.txt"))
+
+
+def test_zip_archive_that_points_outside(tmp_path, capsys):
+    archive = tmp_path / "evil.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("task_metadata.json", "{}")
+        zipped.writestr("../outside.txt", "evil")
+    assert main(["download", "--from-file", str(archive), "--out", str(tmp_path / "tasks")]) == 1
+    assert "'../outside.txt' points outside the archive" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("outside.txt")) and not list((tmp_path / "tasks").glob(".*evil*"))
+
+
+def test_archive_that_is_none(tmp_path, capsys):
+    for content, message in (
+        (b"", "cannot be unpacked"),
+        (make_tar({"readme": b"hello"}), "no task_metadata.json"),
+    ):
+        archive = tmp_path / "file.tar.gz"
+        archive.write_bytes(content)
+        assert main(["download", "--from-file", str(archive), "--out", str(tmp_path / "tasks")]) == 1
+        assert message in capsys.readouterr().err
+    assert main(["download", "--from-file", str(tmp_path / "no.zip"), "--out", str(tmp_path)]) == 1
+    assert "no such file" in capsys.readouterr().err
