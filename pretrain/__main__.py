@@ -8,7 +8,7 @@ import os
 import sys
 
 VERBS = {
-    "pool": ("pretrain.pool", "collect free audio from Debian packages"),
+    "pool": ("pretrain.pool", "collect free audio from Debian packages and public repositories"),
     "pack": ("pretrain.corpus.pack", "make a corpus of audio files"),
     "info": ("pretrain.corpus.info", "say what is in a corpus"),
     "overlap": ("pretrain.corpus.overlap", "find clips that are also in evaluation sets"),

@@ -18,7 +18,7 @@ from pretrain import pool
 from pretrain.__main__ import main
 from pretrain.corpus.store import read_corpus
 
-CONFIGS = Path(pool.__file__).parent / "configs"
+CONFIGS = Path(pool.__file__).parents[1] / "configs"
 APT = """#!/bin/sh
 # apt-cache show --no-all-versions NAME, apt-get -q download NAME
 eval name=\\${$#}
@@ -87,7 +87,7 @@ def files(folder: Path) -> set[str]:
 
 
 def test_sounds_and_licence_are_kept_and_the_rest_is_not(tmp_path, repository):
-    assert main(["pool", str(tmp_path / "dest"), "--package", "birds-data", "--package", "talk-data"]) == 0
+    assert main(["pool", str(tmp_path / "dest"), "--source", "birds-data", "--source", "talk-data"]) == 0
     dest = tmp_path / "dest"
     assert {path.name for path in dest.iterdir()} == {"birds-data", "talk-data", "SOURCES.csv"}
     sounds = {"one.wav", "deep/er/two.ogg"}
@@ -127,7 +127,7 @@ def test_what_is_there_is_not_fetched_again_and_a_cut_off_run_goes_on(tmp_path, 
 
 
 def test_unknown_package_is_told_and_the_others_come(tmp_path, repository, capsys):
-    assert main(["pool", str(tmp_path / "dest"), "--package", "nowhere", "--package", "talk-data"]) == 1
+    assert main(["pool", str(tmp_path / "dest"), "--source", "nowhere", "--source", "talk-data"]) == 1
     assert "nowhere: not available: apt-cache: E: No packages found" in capsys.readouterr().err
     assert (tmp_path / "dest/talk-data/copyright").exists()
 
@@ -140,7 +140,7 @@ def test_foreign_folder_is_left_alone(tmp_path, repository):
 
 
 def test_disk_space_is_checked(tmp_path, repository, monkeypatch):
-    monkeypatch.setattr(pool.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 5000))
+    monkeypatch.setattr(pool.debian.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 5000))
     with pytest.raises(OSError, match="birds-data needs"):
         pool.pool(tmp_path / "dest", ["birds-data"])
     assert calls_made(repository) == []
@@ -157,9 +157,10 @@ def test_without_debians_tools_the_error_says_so(tmp_path, monkeypatch, capsys):
 
 
 def test_the_pool_has_all_kinds_and_no_package_twice():
-    text = (Path(pool.__file__).parent / "pool.csv").read_text().splitlines()
+    text = (Path(pool.__file__).parent / "packages.csv").read_text().splitlines()
     assert len(text) == len(pool.packages()) + 1
-    assert {package.kind for package in pool.packages().values()} == set(pool.KINDS)
+    assert {source.kind for source in pool.sources().values()} == set(pool.KINDS)
+    assert len(pool.sources()) == len(pool.packages()) + len(pool.repositories.repositories())
 
 
 def test_kind_chooses_packages_and_evaluation_audio_is_left_out(tmp_path, repository, monkeypatch):
@@ -167,7 +168,7 @@ def test_kind_chooses_packages_and_evaluation_audio_is_left_out(tmp_path, reposi
         "birds-data": pool.Package("birds-data", "effects", "usr/share/sounds/one.wav"),
         "talk-data": pool.Package("talk-data", "speech", ""),
     }
-    monkeypatch.setattr(pool, "packages", lambda: known)
+    monkeypatch.setattr(pool, "sources", lambda: known)
     assert main(["pool", str(tmp_path / "dest"), "--kind", "effects"]) == 0
     assert {path.name for path in (tmp_path / "dest").iterdir()} == {"birds-data", "SOURCES.csv"}
     assert "birds-data/usr/share/sounds/one.wav" not in files(tmp_path / "dest")
@@ -179,6 +180,6 @@ def test_kind_chooses_packages_and_evaluation_audio_is_left_out(tmp_path, reposi
 def test_weights_name_packages_of_the_pool():
     for config in sorted(CONFIGS.glob("corpus/*.yaml")):
         weights = yaml.safe_load(config.read_text())["corpus_weights"]
-        known = {*pool.packages(), "berklee", "body_percussion", "gs_epianos", "kerstin", "picovoice"}
+        known = {*pool.sources(), "berklee", "body_percussion", "gs_epianos", "kerstin", "picovoice"}
         assert set(weights) <= known | {"salamander", "soundfx", "splendid_piano", *pool.KINDS}
         assert sum(weights.values()) == pytest.approx(1, abs=0.02)
