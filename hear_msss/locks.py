@@ -15,17 +15,20 @@ LOOK_EVERY_S = 0.2
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = LOCK, shared: bool = False) -> Iterator[None]:
     """Hold a folder, which is made if need be, waiting while another process holds it.
+
+    With another ``name`` a part of the folder is held, next to others. Those who hold it ``shared`` hold it
+    together.
 
     A process that waits says so once, with the process that it waits for. The lock goes with the process
     that holds it, however that ends; its file stays. On Windows nothing is locked.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    descriptor = os.open(folder / name, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o644)
     told = False
     try:
-        while not take(descriptor):
+        while not take(descriptor, shared):
             if not told:
                 print(f"waiting for {holder(descriptor)}, which holds {folder}", file=sys.stderr, flush=True)
                 told = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,8 @@ from typing import BinaryIO, Generic, Protocol, TypeVar
 
 from hear_msss.audio import SoundError
 from hear_msss.streaming import DecodedClip, decode_clip
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,24 @@ class FileSource:
         return self.path
 
 
+@dataclass(frozen=True)
+class BrokenSource:
+    """An archive or a table whose sounds, or some of them, cannot be found: a bad file by its own name."""
+
+    path: Path
+    reason: str
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def stamp(self) -> Stamp:
+        return Stamp.of(self.path)
+
+    def open(self) -> Path:
+        raise ValueError(self.reason)
+
+
 @dataclass(frozen=True, eq=False)
 class Decoded(Generic[AnySource]):
     """A source with its clip, or with the reason why there is none; ``stamp`` as it was when it was read."""
@@ -68,6 +89,7 @@ class Decoded(Generic[AnySource]):
     clip: DecodedClip | None = None
     stamp: Stamp | None = None
     error: str = ""
+    disk_error: bool = False  # the disk takes no temporary file
 
 
 def decode(source: AnySource, sample_rate: int, spool_folder: Path | None = None) -> Decoded[AnySource]:
@@ -84,8 +106,10 @@ def decode(source: AnySource, sample_rate: int, spool_folder: Path | None = None
         return Decoded(source, error="changed while it was read: embed it again once it is complete")
     except SoundError as error:
         return Decoded(source, stamp=before, error=error.reason)
-    except (OSError, ValueError) as error:
-        return Decoded(source, error=str(error))
+    except OSError as error:
+        return Decoded(source, error=str(error), disk_error=error.errno in DISK_ERRORS)
+    except ValueError as error:
+        return Decoded(source, stamp=before, error=str(error))
 
 
 def decode_ahead(

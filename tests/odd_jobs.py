@@ -20,13 +20,13 @@ def square_or_die(number: int) -> int:
     return number * number
 
 
-def embed_or_die(job: Any) -> Any:
-    """Embed a file, but for one whose name asks for the end of the process."""
-    from hear_msss.cli.embed import _embed_alone
+def embed_or_die(group: Any) -> Any:
+    """Embed files, but for one whose name asks for the end of the process."""
+    from hear_msss.cli.work import embed_alone
 
-    if "kill" in job.source.name:
+    if any("kill" in Path(job.source.name).name for job in group.jobs if job.place not in group.bad):
         os.kill(os.getpid(), signal.SIGKILL)
-    return _embed_alone(job)
+    return embed_alone(group)
 
 
 def pack_or_die(job: Any) -> Any:

@@ -1,34 +1,122 @@
-"""``OUT/embeddings.jsonl``: a line for each result of ``embed``, with what it was made from."""
+"""``embeddings.jsonl``: a line for each embedded sound, from which a repeated command knows what is done.
+
+Each part of a collection (``--part``) has a manifest of its own; all of them are read. Merging them is
+writing them one after the other into ``embeddings.jsonl``.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from hear_msss import __version__
+from hear_msss.cli.jobs import EmbedSettings, Group, Job, Outcome
+from hear_msss.graph_cache import encoder_sha256
+from hear_msss.model import MSSS
+from hear_msss.sources import Stamp
 
 MANIFEST = "embeddings.jsonl"
+OPTIONS_OF_SPEED = {"chunk_size", "backend"}  # change embeddings by rounding only
 RECORD = {
     "output": str,
     "identity": str,
     "source_bytes": int,
     "source_mtime_ns": int,
 }  # what a record must have
+Records = dict[tuple[str, str], dict[str, Any]]
 
 
-def read_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    """The newest record of each result. A line that is no record, torn or edited, costs its file alone."""
-    records = {}
-    if path.is_file():
-        for line in path.read_bytes().split(b"\n"):
-            try:
-                record = json.loads(line)
-            except ValueError:  # no JSON, or no UTF-8
-                continue
-            if isinstance(record, dict) and all(isinstance(record.get(k), t) for k, t in RECORD.items()):
-                records[record["output"]] = record
+def identity_of(model: MSSS, settings: EmbedSettings) -> str:
+    """A hash of all that a result depends on, except its sources: if it changes, the result is made again."""
+    options = {k: v for k, v in model.options.to_dict().items() if k not in OPTIONS_OF_SPEED}
+    parts = [encoder_sha256(model.encoder), options, settings.timestamps, settings.format]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def shard_identity(identity: str, jobs: Iterable[Job]) -> str:
+    """The same for a shard, which also depends on what is in it."""
+    parts = [identity, [job.key for job in jobs]]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def read_manifests(out: Path) -> Records:
+    """The newest record of each result, of the manifests of all parts."""
+    found = [path for path in out.glob("embeddings*.jsonl") if path.is_file()]
+    records: Records = {}
+    for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name)):
+        records |= read_manifest(path)
     return records
 
 
-def is_torn(manifest: Path) -> bool:
-    """Whether its last line has no end: the next record would be lost with it."""
-    return manifest.stat().st_size > 0 and not manifest.read_bytes().endswith(b"\n")
+def read_manifest(path: Path) -> Records:
+    """The newest record of each result. A line that is no record, torn or edited, costs its file alone."""
+    records = {}
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            record = json.loads(line)
+        except ValueError:  # no JSON, or no UTF-8
+            continue
+        if isinstance(record, dict) and all(isinstance(record.get(k), t) for k, t in RECORD.items()):
+            records[record["output"], str(record.get("key", ""))] = record
+    return records
+
+
+def open_manifest(path: Path) -> IO[str]:
+    """To append records; a torn last line is ended, so that the next record is not lost with it."""
+    manifest = path.open("a", encoding="utf-8")
+    if path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n"):
+        manifest.write("\n")
+    return manifest
+
+
+def is_done(job: Job, record: dict[str, Any] | None, identity: str) -> bool:
+    """Whether a record is of the same source and the same settings."""
+    if record is None or record["identity"] != identity:
+        return False
+    try:
+        return Stamp(record["source_bytes"], record["source_mtime_ns"]) == job.source.stamp()
+    except OSError:  # gone: its outcome will say so
+        return False
+
+
+def record_of(outcome: Outcome, identity: str) -> dict[str, Any] | None:
+    """One line of the manifest; of a bad file only in a shard, which is whole without it."""
+    job, source = outcome.job, outcome.source
+    if source is None or (outcome.error and not (job.key and outcome.final)):
+        return None
+    in_shard = {"key": job.key} if job.key else {}
+    error = {"error": outcome.error} if outcome.error else {}
+    return {
+        "output": job.output,
+        **in_shard,
+        "source": job.source.name,
+        "source_bytes": source.size_bytes,
+        "source_mtime_ns": source.mtime_ns,
+        "duration_s": outcome.duration_s,
+        "rows": outcome.rows,
+        "warnings": outcome.warnings,
+        **error,
+        "identity": identity,
+        "hear_msss": __version__,
+    }
+
+
+def left_to_do(
+    members: Iterable[Group], identity: str, records: Records, out: Path
+) -> tuple[list[Group], list[Outcome]]:
+    """Shards that are not whole, and the bad files of those that are."""
+    missing, bad = [], []
+    for group in members:
+        own = shard_identity(identity, group.jobs)
+        found = [records.get(job.place) for job in group.jobs]
+        whole = (out / group.jobs[0].output).is_file()
+        if not whole or not all(map(is_done, group.jobs, found, [own] * len(found))):
+            missing.append(group)
+            continue
+        for job, record in zip(group.jobs, found, strict=True):
+            if record and record.get("error"):
+                bad.append(Outcome(job, error=str(record["error"])))
+    return missing, bad

@@ -49,7 +49,7 @@ def write_npz(path: Path, blocks: Iterable[Block], rows: int, size: int, timesta
 
 def write_parquet(path: Path, blocks: Iterable[Block], rows: int, size: int, timestamps: bool) -> None:
     """``.parquet``: a column ``embedding`` of fixed-size lists and, for timestamps, ``time_ms``."""
-    pa, pq = _need("pyarrow"), _need("pyarrow.parquet")
+    pa, pq = need("pyarrow"), need("pyarrow.parquet")
     fields = [("embedding", pa.list_(pa.float32(), size))]
     if timestamps:
         fields.insert(0, ("time_ms", pa.float64()))
@@ -70,7 +70,7 @@ def write_parquet(path: Path, blocks: Iterable[Block], rows: int, size: int, tim
 
 def write_h5(path: Path, blocks: Iterable[Block], rows: int, size: int, timestamps: bool) -> None:
     """``.h5`` with ``embeddings`` ``(rows, size)`` and ``times_ms``, or ``embedding`` ``(size,)``."""
-    h5py = _need("h5py")
+    h5py = need("h5py")
     with h5py.File(path, "w") as file:
         if not timestamps:
             file["embedding"] = next(iter(blocks))[0][0]
@@ -90,10 +90,14 @@ WRITERS: dict[str, Callable[[Path, Iterable[Block], int, int, bool], None]] = {
     "parquet": write_parquet,
     "h5": write_h5,
 }
-PACKAGES = {"parquet": "pyarrow.parquet", "h5": "h5py"}
 
 
-def _need(module: str) -> Any:
+def need(module: str) -> Any:
+    """A module of an optional package.
+
+    Raises:
+        ImportError: it is not installed.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -103,14 +107,7 @@ def _need(module: str) -> Any:
         ) from error
 
 
-def check_format(name: str) -> None:
-    """Fail before the first file where the package of a format is missing.
-
-    Raises:
-        ImportError: it is.
-    """
-    if name in PACKAGES:
-        _need(PACKAGES[name])
+PACKAGES = {"parquet": "pyarrow.parquet", "h5": "h5py"}
 
 
 def write_file(

@@ -15,9 +15,9 @@ import soundfile
 import torch
 
 import hear_msss
-from hear_msss import files
+from hear_msss import files, sources
 from hear_msss.__main__ import main
-from hear_msss.cli import embed
+from hear_msss.cli import manifest, work
 from hear_msss.options import parse_options
 
 HOP_MS = 200
@@ -160,7 +160,7 @@ def test_names_that_are_not_utf8_work_in_every_format(tmp_path, kind):
 def test_a_killed_process_costs_its_file_alone(sounds, tmp_path, monkeypatch, capsys):
     for name in ("a.wav", "kill.wav", "b.wav"):
         (tmp_path / name).write_bytes((sounds / "a.wav").read_bytes())
-    monkeypatch.setattr(embed, "_embed_alone", odd_jobs.embed_or_die)
+    monkeypatch.setattr(work, "embed_alone", odd_jobs.embed_or_die)
     out = tmp_path / "out"
     assert main(["embed", str(tmp_path), "--out", str(out), "--jobs", "2", *OPTIONS]) == 1
     assert f"BAD {tmp_path / 'kill.wav'}: its process was ended by SIGKILL" in capsys.readouterr().err
@@ -175,7 +175,7 @@ def test_a_full_disk_ends_the_run_in_one_sentence_and_it_goes_on_with_space(
 
     command = ["embed", str(sounds), "--out", str(tmp_path), *OPTIONS]
     assert main([*command[:1], str(sounds / "a.wav"), *command[2:]]) == 0
-    monkeypatch.setattr(embed, "write_file", full)
+    monkeypatch.setattr(work, "write_file", full)
     capsys.readouterr()
     assert main(command) == 2
     done, sentence = capsys.readouterr().err.strip().splitlines()
@@ -213,15 +213,15 @@ def test_a_file_that_changes_or_vanishes_is_named_and_the_others_done(sounds, tm
         if path.name == "grows.wav":
             with path.open("ab") as file:
                 file.write(bytes(1000))
-        return open_clip(path, *arguments, **options)
+        return decode_clip(path, *arguments, **options)
 
-    def go(path):
+    def go(out):
         (tmp_path / "goes.wav").unlink(missing_ok=True)
-        return read_manifest(path)
+        return read_manifests(out)
 
-    open_clip, read_manifest = embed.open_clip, embed.read_manifest
-    monkeypatch.setattr(embed, "open_clip", grow)
-    monkeypatch.setattr(embed, "read_manifest", go)
+    decode_clip, read_manifests = sources.decode_clip, manifest.read_manifests
+    monkeypatch.setattr(sources, "decode_clip", grow)
+    monkeypatch.setattr(manifest, "read_manifests", go)
     command = ["embed", str(tmp_path), "--out", str(tmp_path / "out"), *OPTIONS]
     assert main(command) == 1
     said = capsys.readouterr().err

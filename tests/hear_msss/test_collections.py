@@ -1,0 +1,336 @@
+"""embed on collections: shards out, archives and tables in, parts, and what a kill leaves."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import odd_jobs
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+import webdataset
+
+from hear_msss.__main__ import main
+from hear_msss.cli import embed, spread, work
+
+RATE = 16_000
+NAMES = ("a.wav", "b.wav", "sub/a.wav", "sub/c.flac", "z.wav")
+OPTIONS = ["--model", "untrained", "--option", "hop_ms=200"]
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("collection"), np.random.default_rng(0)
+    (folder / "sub").mkdir()
+    for number, name in enumerate(NAMES):
+        soundfile.write(folder / name, rng.standard_normal(4000 + 7000 * number) / 10, RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(sounds, tmp_path_factory):
+    """Name to array of scenes and of timestamps, a file for each, as embed has always written them."""
+    out = tmp_path_factory.mktemp("expected")
+    for kind in ([], ["--timestamps"]):
+        assert main(["embed", str(sounds), "--out", str(out), *OPTIONS, *kind]) == 0
+    kinds = ("scene", "timestamps")
+    return {kind: {name: np.load(out / f"{name}.{kind}.npy") for name in NAMES} for kind in kinds}
+
+
+def read_shard(path):
+    """Names in order, each with its embeddings and, if there are any, its times."""
+    if path.suffix == ".tar":
+        samples = webdataset.WebDataset(str(path), shardshuffle=False).decode()
+        return [(s["json"]["path"], s["embedding.npy"], s.get("times_ms.npy")) for s in samples]
+    if path.suffix == ".arrow":
+        frame = pa.ipc.open_file(path).read_all().to_pandas()
+    else:
+        frame = pd.read_parquet(path)
+    found = []
+    for name, rows in frame.groupby("path", sort=False):
+        embeddings = np.stack(list(rows["embedding"]))
+        times = rows["time_ms"].to_numpy() if "time_ms" in frame else None
+        found.append((name, embeddings[0] if times is None else embeddings, times))
+    return found
+
+
+def read_all(out):
+    return [sample for path in sorted(out.glob("[st]*-*.*")) for sample in read_shard(path)]
+
+
+def records(out):
+    return [json.loads(line) for path in out.glob("*.jsonl") for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("format", ["parquet", "arrow", "webdataset"])
+@pytest.mark.parametrize("kind", ["scene", "timestamps"])
+def test_shards_hold_what_single_files_hold_in_order(sounds, expected, tmp_path, capsys, format, kind):
+    command = ["embed", str(sounds), "--out", str(tmp_path), *OPTIONS, "--format", format]
+    command += ["--shard-files", "2", *(["--timestamps"] if kind == "timestamps" else [])]
+    assert main(command) == 0
+    assert len(list(tmp_path.glob(f"{kind}-*"))) == 3
+    found = read_all(tmp_path)
+    assert [name for name, _, _ in found] == list(NAMES)
+    for name, embeddings, times in found:
+        assert embeddings.dtype == np.float32 and embeddings.shape == expected[kind][name].shape
+        assert np.abs(embeddings - expected[kind][name]).max() < 1e-5
+        assert (times is None) if kind == "scene" else times.tolist() == [200 * n for n in range(len(times))]
+    assert [(record["key"], record["rows"]) for record in records(tmp_path)] == [
+        (name, 1 if kind == "scene" else len(expected[kind][name])) for name in NAMES
+    ]
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.glob("[a-z]*")}
+    assert main(command) == 0
+    assert "5 of 5 files are done already" in capsys.readouterr().err
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.glob("[a-z]*")} == before
+    lost = sorted(tmp_path.glob(f"{kind}-*"))[1]
+    lost.unlink()
+    assert main(command) == 0
+    assert "3 of 5 files are done already" in capsys.readouterr().err
+    assert lost.read_bytes() == before[lost][1]
+
+
+def test_a_shard_is_made_anew_when_what_belongs_into_it_changes(sounds, tmp_path, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("a.wav", "b.wav", "d.wav", "e.wav"):
+        (source / name).write_bytes((sounds / "a.wav").read_bytes())
+    command = ["embed", str(source), "--out", str(out), *OPTIONS, "--format", "arrow", "--shard-files", "2"]
+    assert main(command) == 0
+    (source / "e.wav").rename(source / "c.wav")
+    assert main(command) == 0
+    assert "2 of 4 files are done already" in capsys.readouterr().err
+    assert [name for name, _, _ in read_all(out)] == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    (source / "c.wav").rename(source / "e.wav")  # as before: old lines of the manifest do not count
+    assert main(command) == 0
+    assert [name for name, _, _ in read_all(out)] == ["a.wav", "b.wav", "d.wav", "e.wav"]
+
+
+def test_a_bad_file_costs_itself_alone_and_is_named_again(sounds, tmp_path, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("a.wav", "c.wav"):
+        (source / name).write_bytes((sounds / "a.wav").read_bytes())
+    (source / "b.wav").write_text("no sound")
+    command = ["embed", str(source), "--out", str(out), *OPTIONS, "--format", "webdataset"]
+    for done in (0, 3):
+        assert main(command) == 1
+        said = capsys.readouterr().err
+        assert f"BAD {source / 'b.wav'}: cannot be decoded" in said
+        assert (f"{done} of 3 files are done already" in said) == bool(done)
+    assert [name for name, _, _ in read_all(out)] == ["a.wav", "c.wav"]
+    soundfile.write(source / "b.wav", np.zeros(100), RATE)
+    assert main(command) == 0
+    assert [name for name, _, _ in read_all(out)] == ["a.wav", "b.wav", "c.wav"]
+
+
+def test_a_file_that_kills_its_process_costs_no_other_of_its_shard(sounds, tmp_path, monkeypatch, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("a.wav", "kill.wav"):
+        (source / name).write_bytes((sounds / "a.wav").read_bytes())
+    monkeypatch.setattr(work, "embed_alone", odd_jobs.embed_or_die)
+    monkeypatch.setattr(embed, "processes_for", lambda wanted, groups: 2)
+    command = ["embed", str(source), "--out", str(out), *OPTIONS, "--jobs", "2", "--format", "parquet"]
+    assert main([*command, "--shard-files", "9"]) == 1
+    assert f"BAD {source / 'kill.wav'}: its process was ended by SIGKILL" in capsys.readouterr().err
+    assert [name for name, _, _ in read_all(out)] == ["a.wav"] == [r["key"] for r in records(out)]
+
+
+def test_of_files_that_were_one_group_when_it_died_each_is_tried_alone(monkeypatch):
+    tried = []
+
+    def map_unordered(function, groups, processes):
+        for group in groups:
+            names = [job.output for job in group.jobs]
+            tried.append(names)
+            yield group, spread.Died(-9) if "kill" in names else list(map(embed.Outcome, group.jobs))
+
+    monkeypatch.setattr(spread, "map_unordered", map_unordered)
+    settings = embed.EmbedSettings("", "{}", False, "npy", "cpu", Path("out"))
+    jobs = [embed.Job(None, name) for name in ("a", "kill", "b")]
+    found = list(spread.outcomes([embed.Group(jobs, settings), embed.Group(jobs[1:2], settings)], 2))
+    assert tried == [["a", "kill", "b"], ["kill"], ["a"], ["kill"], ["b"]]
+    assert sorted((outcome.job.output, outcome.error[-24:]) for outcome in found) == [
+        ("a", ""),
+        ("b", ""),
+        ("kill", "by SIGKILL: out of memory?"[-24:]),
+        ("kill", "by SIGKILL: out of memory?"[-24:]),
+    ]
+
+
+def test_after_an_interruption_nothing_is_lost_and_nothing_twice(sounds, tmp_path, monkeypatch, expected):
+    done = []
+
+    def interrupted(group):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(group)
+        yield from embed_group(group)
+
+    embed_group = work.embed_group
+    monkeypatch.setattr(work, "embed_group", interrupted)
+    command = ["embed", str(sounds), "--out", str(tmp_path), *OPTIONS, "--format", "parquet"]
+    command += ["--shard-files", "2"]
+    assert main(command) == 130
+    assert len(list(tmp_path.glob("scene-*"))) == 2 and not list(tmp_path.glob(".*.part"))
+    manifest = tmp_path / "embeddings.jsonl"
+    lines = manifest.read_bytes().splitlines(keepends=True)
+    manifest.write_bytes(b"".join(lines[:3]) + lines[3][:20])  # killed while the second shard was noted
+    monkeypatch.undo()
+    assert main(command) == 0
+    assert [name for name, _, _ in read_all(tmp_path)] == list(NAMES)
+
+
+def test_parts_are_disjoint_and_complete_and_their_manifests_merge(sounds, expected, tmp_path, capsys):
+    command = ["embed", str(sounds), "--out", str(tmp_path), *OPTIONS]
+    made = []
+    for part in ("1/3", "2/3", "3/3"):
+        assert main([*command, "--part", part]) == 0
+        now = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.npy")}
+        made.append(len(now))
+    assert made == [2, 4, 5]
+    assert {f"{name}.scene.npy" for name in NAMES} == now
+    parts = sorted(tmp_path.glob("embeddings.*-of-3.jsonl"))
+    assert len(parts) == 3 and not (tmp_path / "embeddings.jsonl").exists()
+    capsys.readouterr()
+    assert main([*command, "--part", "1/2"]) == 0  # other parts know of these
+    assert "3 of 3 files are done already" in capsys.readouterr().err
+    merged = b"".join(path.read_bytes() for path in parts)
+    for path in tmp_path.glob("*.jsonl"):
+        path.unlink()
+    (tmp_path / "embeddings.jsonl").write_bytes(merged)
+    assert main(command) == 0
+    assert "5 of 5 files are done already" in capsys.readouterr().err
+
+
+def test_batches_change_no_embedding(sounds, expected, tmp_path):
+    more = ["--option", "chunk_size=2", "--decoders", "0"]
+    assert main(["embed", str(sounds), "--out", str(tmp_path), *OPTIONS, *more]) == 0
+    for name in NAMES:
+        written = np.load(tmp_path / f"{name}.scene.npy")
+        assert np.abs(written - expected["scene"][name]).max() < 1e-5
+
+
+def write_tar(path, sounds, names=NAMES):
+    with tarfile.open(path, "w") as tar:
+        for name in names:
+            tar.add(sounds / name, f"./{name}")
+            about = tarfile.TarInfo(f"./{name.rpartition('.')[0]}.json")
+            tar.addfile(about, io.BytesIO(b""))
+
+
+def test_the_sounds_of_a_tar_file(sounds, expected, tmp_path, capsys):
+    write_tar(tmp_path / "s.tar", sounds)
+    out = tmp_path / "out"
+    assert main(["embed", str(tmp_path / "s.tar"), "--out", str(out), *OPTIONS]) == 0
+    for name in NAMES:
+        assert np.abs(np.load(out / "s.tar" / f"{name}.scene.npy") - expected["scene"][name]).max() < 1e-5
+    assert {record["source"] for record in records(out)} == {f"{tmp_path}/s.tar/./{n}" for n in NAMES}
+    capsys.readouterr()
+    assert main(["embed", str(tmp_path / "s.tar"), "--out", str(out), *OPTIONS]) == 0
+    assert "5 of 5 files are done already" in capsys.readouterr().err
+
+
+def test_a_tar_file_that_is_cut_or_none_costs_what_it_lacks(sounds, tmp_path, capsys):
+    write_tar(tmp_path / "cut.tar", sounds)
+    (tmp_path / "none.tar").write_bytes(bytes(range(256)) * 10)
+    with tarfile.open(tmp_path / "cut.tar") as tar:
+        end = next(member for member in tar if member.name.endswith("c.flac")).offset_data + 100
+    (tmp_path / "cut.tar").write_bytes((tmp_path / "cut.tar").read_bytes()[:end])
+    tars = [str(tmp_path / "cut.tar"), str(tmp_path / "none.tar")]
+    assert main(["embed", *tars, "--out", str(tmp_path / "out"), *OPTIONS]) == 1
+    said = capsys.readouterr().err
+    assert all(f"BAD {path}: cannot be read to its end as a tar file" in said for path in tars)
+    assert len(records(tmp_path / "out")) == 3
+
+
+def test_names_in_a_tar_file_cannot_lead_out_of_the_output_folder(sounds, tmp_path):
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name in ("../../x.wav", "/abs/y.wav"):
+            member = tarfile.TarInfo(name)
+            data = (sounds / "a.wav").read_bytes()
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    out = tmp_path / "in" / "out"
+    assert main(["embed", str(tmp_path / "s.tar"), "--out", str(out), *OPTIONS]) == 0
+    assert {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.npy")} == {
+        "in/out/s.tar/x.wav.scene.npy",
+        "in/out/s.tar/abs/y.wav.scene.npy",
+    }
+
+
+def audio_table(sounds):
+    """As datasets writes an audio column; the last row has a path only."""
+    rows = [{"bytes": (sounds / name).read_bytes(), "path": Path(name).name} for name in NAMES[:-1]]
+    rows.append({"bytes": None, "path": str(sounds / NAMES[-1])})
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    return pa.table({"audio": pa.array(rows, kind), "label": list(range(len(rows)))})
+
+
+def write_table(path, table, how):
+    if how == "parquet":
+        pq.write_table(table, path, row_group_size=2)
+    else:
+        new = pa.ipc.new_stream if how == "stream" else pa.ipc.new_file
+        with new(path, table.schema) as writer:
+            writer.write_table(table, max_chunksize=2)
+
+
+@pytest.mark.parametrize("how", ["parquet", "stream", "file"])
+def test_the_sounds_of_an_audio_column(sounds, expected, tmp_path, how):
+    path = tmp_path / ("t.parquet" if how == "parquet" else "t.arrow")
+    write_table(path, audio_table(sounds), how)
+    out = tmp_path / "out"
+    assert main(["embed", str(path), "--out", str(out), *OPTIONS, "--decoders", "3"]) == 0
+    for row, name in enumerate(NAMES):
+        written = np.load(out / path.name / f"{row:06d}-{Path(name).name}.scene.npy")
+        assert np.abs(written - expected["scene"][name]).max() < 1e-5
+
+
+def test_a_folder_that_datasets_saved(sounds, tmp_path):
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    for number in range(2):
+        write_table(folder / f"data-{number:05d}-of-00002.arrow", audio_table(sounds), "stream")
+    (folder / "dataset_info.json").write_text("{}")
+    (folder / "state.json").write_text("{}")
+    command = ["embed", str(folder), "--out", str(tmp_path / "out"), *OPTIONS, "--format", "arrow"]
+    assert main(command) == 0
+    names = [name for name, _, _ in read_all(tmp_path / "out")]
+    assert len(names) == 10 and names[0] == "saved/data-00000-of-00002.arrow/000000-a.wav"
+
+
+def test_tables_with_no_or_two_audio_columns_or_none_at_all(sounds, tmp_path, capsys):
+    table = audio_table(sounds)
+    two = table.append_column("other", pa.array([b"x"] * 5))
+    pq.write_table(two, tmp_path / "two.parquet")
+    pq.write_table(table.select(["label"]), tmp_path / "no.parquet")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 but not really")
+    for name in ("two", "no"):
+        assert main(["embed", str(tmp_path / f"{name}.parquet"), "--out", str(tmp_path / "o"), *OPTIONS]) == 2
+        assert "--column NAME" in capsys.readouterr().err
+    command = ["embed", str(tmp_path / "two.parquet"), str(tmp_path / "bad.parquet"), *OPTIONS]
+    assert main([*command, "--out", str(tmp_path / "o"), "--column", "audio"]) == 1
+    said = capsys.readouterr().err
+    assert f"BAD {tmp_path / 'bad.parquet'}: cannot be read as an Arrow or Parquet file" in said
+    assert len(records(tmp_path / "o")) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--part", "0/3"], "--part 0/3: expected I/N"),
+        (["--part", "4/3"], "for example 3/16"),
+        (["--part", "a"], "for example 3/16"),
+        (["--shard-files", "0", "--format", "arrow"], "--shard-files 0: expected at least 1"),
+        (["--shard-files", "5"], "with --format npy: expected one of parquet"),
+        (["--decoders", "-1"], "at least 0"),
+    ],
+)
+def test_arguments_without_sense_start_nothing(sounds, tmp_path, capsys, arguments, words):
+    assert main(["embed", str(sounds), "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert words in capsys.readouterr().err and not (tmp_path / "out").exists()
