@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import torch
 
 from eval_tasks.files import write_json
 from eval_tasks.tasks.task_folder import write_description
@@ -47,3 +48,11 @@ def clouds(count, spread, seed, classes=3, size=8):
     centres = 2 * np.eye(classes, size)
     labels = rng.integers(classes, size=count)
     return centres[labels] + spread * rng.standard_normal((count, size)), [[f"c{label}"] for label in labels]
+
+
+def identity(size):
+    """A linear layer whose output is its input."""
+    layer = torch.nn.Linear(size, size)
+    torch.nn.init.eye_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    return layer
