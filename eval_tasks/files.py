@@ -88,7 +88,7 @@ def refuse_links_outside(folder: Path, paths: Iterable[Path]) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left of ``beside`` anywhere under ``folder``."""
+    """Delete what killed processes left of ``replacing`` anywhere under ``folder``."""
     for path in folder.rglob(".*.tmp"):
         path.unlink(missing_ok=True)
 

@@ -2,7 +2,7 @@
 
 Writes the encoder of a run's last checkpoint (its moving average, where the run keeps one) for
 ``hear_msss.load_model``, with the run's settings, corpus summary, steps, last metrics, the sha256 of
-its log, versions, and the weights it went on from, if any, inside. Heads are left out: a later run with
+its log, versions, and the weights it started from, if any, inside. Heads are left out: a later run with
 init_from learns its own.
 
 load_model's defaults with these weights are those of the bundled weights; --option changes one of them,

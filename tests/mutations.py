@@ -159,8 +159,10 @@ def main(arguments: list[str]) -> int:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
     outcomes: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        copy, log = Path(folder) / "repository", Path(folder) / "log"
+    # Not TemporaryDirectory: a process that a test forks and that ends by itself would delete the folder.
+    folder = Path(tempfile.mkdtemp())
+    try:
+        copy, log = folder / "repository", folder / "log"
         shutil.copytree(ROOT, copy, ignore=NOT_COPIED)
         tests = dict.fromkeys(test for defect in chosen for test in defect.tests.split())
         if "--trust" not in arguments and run_tests(tests, copy, log) != GREEN:
@@ -172,6 +174,8 @@ def main(arguments: list[str]) -> int:
             seconds = f"{time.monotonic() - start:.0f} s"
             known = f" (known: {defect.survives})" if outcome == "survives" and defect.survives else ""
             print(f"{outcome:60} | {defect.name} | {defect.file} | {seconds}{known}", flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     alive = [defect for defect in chosen if outcomes[defect.name] == "survives"]
     print(f"{len(chosen) - len(alive)} of {len(chosen)} defects noticed, {len(alive)} survive")
     return int(any(not defect.survives for defect in alive))

@@ -8,7 +8,7 @@
 Clips become mono 16-bit WAV, cut or padded at the end to the task's length, at the raw data's own sample
 rate or at those of --sample-rate. Splits and subsets follow HEAR's rules and are the same every time.
 The task folder appears in --out when the last clip is in it. A run that was stopped or killed leaves
-<task>.partial there, and the same command goes on from it.
+<task>.partial there, and the same command continues from there.
 """
 
 from __future__ import annotations

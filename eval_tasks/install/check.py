@@ -186,7 +186,7 @@ def gpus() -> Iterator[Finding]:
     lines = [line for line in done.stdout.splitlines() if line.startswith("DEVICES ")]
     if not lines:
         error = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        yield Finding(False, f"torch cannot be asked for its GPUs: {error}", "install torch anew")
+        yield Finding(False, f"torch cannot be asked for its GPUs: {error}", "install torch again")
         return
     yield from judge_gpus(json.loads(lines[0].removeprefix("DEVICES ")))
 

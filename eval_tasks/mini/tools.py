@@ -37,7 +37,7 @@ def check_tools() -> None:
         raise MissingTool(
             f"rendering the mini tasks needs {', '.join(programs + fonts)}, not found here: "
             "apt-get install espeak-ng fluidsynth fluid-soundfont-gm fluid-soundfont-gs "
-            "(the rendered tasks come with the package; only rendering them anew needs the tools)"
+            "(the rendered tasks come with the package; only rendering them again needs the tools)"
         )
 
 

@@ -82,7 +82,7 @@ def load_splits(task: TaskFolder, splits: Iterable[str]) -> SplitData:
         file = task.path / f"{split}.embeddings.npy"  # raw float32, in spite of the name
         values = torch.from_numpy(np.fromfile(file, dtype=np.float32).reshape(shape))
         if not values.isfinite().all():
-            raise UserError(f"{file} holds values that are not finite: the module is at fault")
+            raise UserError(f"{file} holds values that are not finite: the module returned them")
         target = torch.zeros(shape[0], len(index))
         for row, labels in enumerate(read_labels(task.path / f"{split}.target-labels.pkl")):
             for label in labels:

@@ -58,7 +58,7 @@ def environment(threads: int = 1, gpu: str | None = None) -> dict[str, str]:
     variables["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
     # The predictions runner asks for deterministic kernels, which cuBLAS has only with a fixed workspace.
     variables["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    # TensorFlow is imported beside torch: it must not take the whole GPU.
+    # TensorFlow is imported together with torch: it must not take the whole GPU.
     variables["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
     variables["TF_CPP_MIN_LOG_LEVEL"] = "3"
     variables["PYTHONUNBUFFERED"] = "1"
@@ -86,7 +86,7 @@ def embeddings_command(
 
 
 def predictions_command(task_dir: Path, grid: str, grid_points: int | None = None) -> list[str]:
-    """The runner reads a task's embeddings from ``task_dir`` and writes its scores beside them."""
+    """The runner reads a task's embeddings from ``task_dir`` and writes its scores there, too."""
     command = [sys.executable, "-m", "heareval.predictions.runner", str(task_dir), "--grid", grid]
     if grid_points is not None:
         command += ["--grid-points", str(grid_points)]

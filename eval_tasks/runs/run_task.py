@@ -140,8 +140,8 @@ def refuse_unsafe(embeddings: Path) -> None:
 def link_embeddings(embeddings: Path, predictions: Path) -> None:
     """A fresh folder of relative links to what the predictions runner reads: results can be moved.
 
-    The runner writes beside what it reads, and skips a task that has scores, whichever grid made them:
-    with a folder of its own for each grid, embeddings are made once and no grid hides another.
+    The runner writes into the folder that it reads, and skips a task that has scores, whichever grid made
+    them: with a folder of its own for each grid, embeddings are made once and no grid hides another.
     """
     shutil.rmtree(predictions, ignore_errors=True)
     predictions.mkdir(parents=True)

@@ -95,7 +95,9 @@ def heareval_scores(folder: Path) -> dict[str, Score]:
             for metric in metadata["evaluation"]
         }
     except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: expected heareval's scores of the task beside it ({error!r})") from None
+        raise UserError(
+            f"{file}: expected heareval's scores of the task in that folder ({error!r})"
+        ) from None
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
     if not tests:

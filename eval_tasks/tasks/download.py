@@ -2,8 +2,8 @@
 
 The archives (48 kHz) lie on Zenodo, in record 6332517 ("HEAR 2021.3"); where that has no answer or lacks one,
 record 5885750 is asked. The record says what each archive's size
-and checksum are; both are kept in zenodo-<record>.lock.json beside the archives and hold from then on,
-so a later run neither asks again nor takes another file for the same. A transfer that breaks off goes on
+and checksum are; both are kept in zenodo-<record>.lock.json with the archives and hold from then on,
+so a later run neither asks again nor takes another file for the same. A transfer that breaks off continues
 where it stopped, in this run or the next. A task folder appears in --out once it is unpacked whole; its
 archive is deleted then, unless --keep-archives.
 

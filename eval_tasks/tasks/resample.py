@@ -3,7 +3,7 @@
 Every clip that the task's split files name is converted by soxr (high quality) from a rate that is
 there, and keeps its name, container and sample format. The new rate's folder appears once the last clip
 is in it: a run that was stopped or killed leaves a folder <rate>-from-<rate>.partial, and the same
-command goes on from there. Clips are converted in parallel processes.
+command continues from there. Clips are converted in parallel processes.
 
   python -m eval_tasks resample tasks/ --sample-rate 16000
   python -m eval_tasks resample tasks/esc50-v2.0.0-full --sample-rate 32000 --from-rate 48000 --jobs 8

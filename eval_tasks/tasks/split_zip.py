@@ -75,7 +75,7 @@ def end_of(archive: Path) -> tuple[int, int]:
 
 
 def open_zip(archive: Path) -> zipfile.ZipFile:
-    """A zip archive, which may be the last of several parts; the others are expected beside it.
+    """A zip archive, which may be the last of several parts; the others are expected in the same folder.
 
     Raises:
         UserError: parts that are missing.
@@ -87,7 +87,7 @@ def open_zip(archive: Path) -> zipfile.ZipFile:
     parts = [archive.with_suffix(f".z{number:02d}") for number in range(1, parts_before + 1)]
     missing = [part.name for part in parts if not part.is_file()]
     if missing:
-        raise UserError(f"{archive}: {', '.join(missing)} missing beside it: fetch all of its parts")
+        raise UserError(f"{archive}: {', '.join(missing)} missing in the same folder: fetch all of its parts")
     joined = Joined([*parts, archive])
     try:
         zipped = zipfile.ZipFile(io.BufferedReader(joined, 1 << 20))

@@ -184,7 +184,7 @@ def fetch(archive: Archive, folder: Path, retries: int, progress: bool) -> Path:
         cache.fetch(archive.name, downloader=ResumingDownloader(archive, part, progress))
     except requests.RequestException as error:
         raise UserError(
-            f"{archive.name}: {error}: run the same command again, it goes on from what has arrived"
+            f"{archive.name}: {error}: run the same command again; it continues with what has arrived"
         ) from None
     except ValueError as error:
         part.unlink(missing_ok=True)

@@ -94,7 +94,9 @@ class StoreWriter:
         present = file.seek(0, os.SEEK_END)
         if present < size:
             file.close()
-            raise ValueError(f"{path}: {present} bytes, the journal expects {size}: damaged, pack anew")
+            raise ValueError(
+                f"{path}: {present} bytes, expected {size}: it is damaged; pack into another folder"
+            )
         file.truncate(size)
         file.seek(size)
         return file
@@ -243,7 +245,7 @@ def read_corpus(folder: Path) -> tuple[dict[str, Any], NDArray[Any]]:
     if corpus["format_version"] != FORMAT_VERSION:
         raise ValueError(
             f"{folder}: corpus of format {corpus['format_version']}, this program reads "
-            f"{FORMAT_VERSION}: pack anew"
+            f"{FORMAT_VERSION}: pack into another folder"
         )
     index = np.load(folder / INDEX_FILE, allow_pickle=False)[: corpus["clips"]]
     size = (folder / AUDIO).stat().st_size

@@ -142,7 +142,7 @@ def test_zip_in_parts_by_the_common_tool(tmp_path):
 def test_parts_that_are_missing_are_named(tmp_path):
     parts = split(write_zip(tmp_path / "dev.zip"), 20000)
     parts[1].unlink()
-    with pytest.raises(UserError, match=r"dev\.zip: dev\.z02 missing beside it"):
+    with pytest.raises(UserError, match=r"dev\.zip: dev\.z02 missing in the same folder"):
         unpack(tmp_path / "dev.zip", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -1,9 +1,11 @@
-"""Run by torchrun in test_distributed.py: each process takes its clips and leaves what it computed."""
+"""For test_distributed.py: each process takes its clips and leaves what it computed."""
 
-import sys
+import os
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -48,10 +50,11 @@ def make_learner(seed: int, config: str) -> Learner:
     layers = [read_config("cpu"), BEYOND[config] if config in BEYOND else read_config(config)]
     settings = layered([*layers, {"drop_connect_rate": 0, "precision": "float32"}])
     torch.manual_seed(seed)
-    learner = Learner(settings)
-    if config != WHOLE_ENCODER:
-        learner.encoder = SmallEncoder()
-    learner = learner.double().eval()
+    with ExitStack() as small:
+        if config != WHOLE_ENCODER:
+            small.enter_context(patch("pretrain.learner.Encoder", lambda *_: SmallEncoder()))
+            small.enter_context(patch("pretrain.learner.use_fast_gradients"))
+        learner = Learner(settings).double().eval()
     for name, buffer in learner.named_buffers():
         if name.endswith("running_var"):
             buffer.fill_(0.05)
@@ -115,7 +118,11 @@ def one_step(rank: int, processes: int) -> dict[str, Any]:
     return seen | {"parameters": dict(state.learner.named_parameters())}
 
 
-def main(out: Path) -> None:
+def run_as(rank: int, processes: int, port: int, out: Path) -> None:
+    """As one of several processes that torchrun has started."""
+    group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in group.items()} | {"MASTER_ADDR": "127.0.0.1"}
+    torch.set_num_threads(1)
     join_processes("cpu")
     rank = process_rank()
     found = {}
@@ -133,7 +140,3 @@ def main(out: Path) -> None:
     found["largest"] = agree_on_largest(1.0 + rank, 5.0 - rank)
     torch.save(found, out / f"{rank}.pt")
     leave_processes()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
