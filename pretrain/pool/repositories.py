@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from hear_msss.audio import is_sound
 from pretrain.pool.table import Rows, call, require, write_table
@@ -47,7 +48,7 @@ class Repository:
 def repositories() -> dict[str, Repository]:
     """The repositories of the pool by source, from ``repositories.csv``."""
     text = (resources.files("pretrain.pool") / "repositories.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(text.splitlines())
+    rows: list[dict[str, Any]] = list(csv.DictReader(text.splitlines()))
     return {row["source"]: Repository(**{**row, "most": int(row["most"] or 0)}) for row in rows}
 
 
