@@ -92,7 +92,8 @@ def get_timestamp_embeddings(audio: Tensor, model: nn.Module) -> tuple[Tensor, T
 
     Returns:
         Embeddings ``(sounds, timestamps, model.timestamp_embedding_size)`` float32 and their times in
-        milliseconds, ``(sounds, timestamps)`` float64.
+        milliseconds, ``(sounds, timestamps)`` float32, as the HEAR API has it: whole milliseconds are
+        exact in the first 4.6 hours of a clip.
 
     Raises:
         TypeError, ValueError: audio that cannot be embedded, see :func:`hear_msss.checks.check_audio`.

@@ -113,7 +113,7 @@ class TimestampsGraph(_FromAudio):
         pooled = pooled.reshape(audio.shape[0], -1, model.timestamp_embedding_size)
         embeddings = interpolate(pooled, every)[:, : last + 1]
         times_ms = count_up(last + 1).double() * (1000 * hop_samples) / config.sample_rate
-        return embeddings, times_ms.expand(audio.shape[0], -1)
+        return embeddings, times_ms.float().expand(audio.shape[0], -1)
 
 
 def export_graph(model: MSSS, what: str, path: str | Path) -> float:

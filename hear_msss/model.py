@@ -108,15 +108,13 @@ class MSSS(nn.Module):
     def timestamp_embeddings(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """``(sounds, samples)`` to embeddings ``(sounds, timestamps, size)`` and their times in ms.
 
-        Times are float64, ``(sounds, timestamps)``: 0, hop, 2 hop ... up to the end of the clip.
+        Times are float32, ``(sounds, timestamps)``: 0, hop, 2 hop ... up to the end of the clip.
         """
         samples = audio.shape[1]
         count = windows.timestamp_count(samples, self.hop_frames, self.config)
         begin, end = self.timestamp_span(0, count)
         embeddings = self.embed_timestamps(F.pad(audio, (-begin, end - samples)), 0, count)
-        times = torch.from_numpy(windows.timestamps_ms(0, count, self.hop_frames, self.config))
-        if audio.device.type == "mps":  # which knows no float64
-            times = times.float()
+        times = torch.from_numpy(windows.timestamps_ms(0, count, self.hop_frames, self.config)).float()
         return embeddings, times.to(audio.device).expand(audio.shape[0], -1).clone()
 
     def _timestamp_windows(self, first: int, last: int) -> np.ndarray:

@@ -125,7 +125,7 @@ def report(folder: Path) -> int:
 
 def submit_(folder: Path) -> int:
     """With the scores given, and without the validator, which takes minutes."""
-    submit.leaderboard_row = lambda model, grid: {"ESC-50": 0.5}
+    submit.published_scores = lambda model, grid: ({"ESC-50": 0.5}, [])
     submit.ask = lambda *args: dict(INFO)
     submit.validate = lambda *args: (True, "Looks good!\n")
     if (folder / "entry").exists():  # what the killed one finished in time

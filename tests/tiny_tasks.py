@@ -66,5 +66,7 @@ def make_task(folder, embedding_type, clips, duration_s):
 
 
 def tiny(folders, out, **options):
-    results = run.run_tasks("tiny_hear", folders, out, RunSettings(**{"grid_points": 1, **options}))
+    results = run.run_tasks(
+        "tiny_hear", folders, out, RunSettings(**{"grid": "faster", "grid_points": 1, **options})
+    )
     return {result.task: result for result in results}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 PIECE_S = 30  # of models that take clips of any length: attention's memory grows with its square
@@ -48,10 +50,26 @@ class FrameGrid:
         return max(1, int((samples - self.first_middle) // self.stride_samples) + 1)
 
     def times_ms(self, frames: int, sample_rate: int, device: torch.device) -> Tensor:
-        """``(frames,)`` float64."""
+        """``(frames,)`` float32, each computed from its index in float64."""
         index = torch.arange(frames, dtype=torch.float64)
         times = (index * self.stride_samples + self.first_middle) * 1000 / sample_rate
-        return (times.float() if device.type == "mps" else times).to(device)
+        return times.float().to(device)
+
+    def embed(self, audio: Tensor, piece: Callable[[Tensor], Tensor]) -> Tensor:
+        """``(clips, samples)`` to ``(clips, frames, size)``, piece by piece, frames evenly spaced throughout.
+
+        Args:
+            piece: from ``(clips, samples)``, what ``piece_frames`` see at most and padded with zeros to
+                ``least_samples`` if need be, to hidden states.
+        """
+        frames, parts = self.frames_within(audio.shape[1]), []
+        for first in range(0, frames, self.piece_frames):
+            count = min(self.piece_frames, frames - first)
+            begin = first * self.stride_samples
+            samples = audio[:, begin : begin + self.samples_seen(count)]
+            samples = F.pad(samples, (0, max(0, self.least_samples - samples.shape[1])))
+            parts.append(self.arrange(piece(samples))[:, :count])
+        return torch.cat(parts, dim=1)
 
     def arrange(self, hidden: Tensor) -> Tensor:
         """Hidden states to ``(clips, frames, size)``: the mean over bands, where there are bands."""
@@ -60,6 +78,15 @@ class FrameGrid:
         if self.layout == "patches":
             return hidden[:, self.tokens :].unflatten(1, (self.bands, -1)).mean(dim=1)
         return hidden
+
+
+def convolutions_grid(kernels: Sequence[int], strides: Sequence[int], sample_rate: int) -> FrameGrid:
+    """The frames that a stack of convolutions over the waveform makes, as in wav2vec 2.0."""
+    stride, seen = 1, 1
+    for kernel, step in zip(kernels, strides, strict=True):
+        seen += (kernel - 1) * stride
+        stride *= step
+    return FrameGrid(stride, seen, seen / 2, max(1, PIECE_S * sample_rate // stride))
 
 
 def frame_grid(kind: str, config: Any, extractor: Any) -> FrameGrid:
@@ -90,11 +117,7 @@ def frame_grid(kind: str, config: Any, extractor: Any) -> FrameGrid:
         stride = extractor.nb_max_samples // columns
         return FrameGrid(stride, stride, stride / 2, columns, "map")
     if hasattr(config, "conv_stride") and hasattr(config, "conv_kernel"):  # wav2vec 2.0 and its kin
-        stride, seen = 1, 1
-        for kernel, step in zip(config.conv_kernel, config.conv_stride, strict=True):
-            seen += (kernel - 1) * stride
-            stride *= step
-        return FrameGrid(stride, seen, seen / 2, max(1, PIECE_S * rate // stride))
+        return convolutions_grid(config.conv_kernel, config.conv_stride, rate)
     raise ValueError(
         f"a model of kind {kind!r}: expected wav2vec 2.0 or its kin (with conv_stride and conv_kernel in the "
         "configuration), whisper, audio-spectrogram-transformer or clap"

@@ -8,12 +8,12 @@ is about 20 times smaller.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from eval_tasks.peers.windows import CHUNK_WINDOWS, centred_windows, hop_samples, times_ms
 
 SAMPLE_RATE = 16000
 WINDOW_SAMPLES = 1024
-CHUNK_WINDOWS = 256
 EMBEDDING_SIZES = {"tiny": 256, "full": 2048}
 
 
@@ -34,8 +34,7 @@ class Crepe(nn.Module):
         super().__init__()
         if capacity not in EMBEDDING_SIZES:
             raise ValueError(f"capacity {capacity!r}: expected one of {', '.join(EMBEDDING_SIZES)}")
-        if hop_ms <= 0 or hop_ms * SAMPLE_RATE % 1000:
-            raise ValueError(f"hop_ms={hop_ms}: expected a positive whole number of samples at 16 kHz")
+        hop_samples(hop_ms, SAMPLE_RATE)
         try:
             import torchcrepe
         except ImportError as error:
@@ -49,16 +48,13 @@ class Crepe(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """``(clips, samples)`` to ``(clips, steps, embedding_size)``; window ``i`` is centred on hop i."""
-        hop = int(self.hop_ms * SAMPLE_RATE / 1000)
-        steps = (audio.shape[1] - 1) // hop + 1
-        padded = F.pad(audio, (WINDOW_SAMPLES // 2, WINDOW_SAMPLES // 2))
-        windows = padded.unfold(1, WINDOW_SAMPLES, hop)[:, :steps].reshape(-1, WINDOW_SAMPLES)
+        windows = centred_windows(audio, WINDOW_SAMPLES, hop_samples(self.hop_ms, SAMPLE_RATE))
         parts = []
-        for part in windows.split(CHUNK_WINDOWS):  # memory does not grow with the clip
+        for part in windows.flatten(0, 1).split(CHUNK_WINDOWS):
             part = part - part.mean(dim=1, keepdim=True)
             part = part / part.std(dim=1, keepdim=True).clamp(min=1e-10)
             parts.append(self.network.embed(part).flatten(1))
-        return torch.cat(parts).reshape(len(audio), steps, -1)
+        return torch.cat(parts).unflatten(0, windows.shape[:2])
 
 
 def load_model(model_file_path: str = "", capacity: str = "full", hop_ms: float = 50.0) -> Crepe:
@@ -69,8 +65,7 @@ def load_model(model_file_path: str = "", capacity: str = "full", hop_ms: float 
 def get_timestamp_embeddings(audio: Tensor, model: Crepe) -> tuple[Tensor, Tensor]:
     """``(clips, samples)`` to embeddings ``(clips, steps, size)`` and times ``(clips, steps)`` in ms."""
     embeddings = model(audio)
-    times = torch.arange(embeddings.shape[1], dtype=torch.float64, device=audio.device) * model.hop_ms
-    return embeddings, times.float().expand(len(audio), -1)
+    return embeddings, times_ms(embeddings.shape[1], model.hop_ms, len(audio), audio.device)
 
 
 def get_scene_embeddings(audio: Tensor, model: Crepe) -> Tensor:

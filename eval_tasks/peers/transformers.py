@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eval_tasks.peers.frames import FrameGrid, frame_grid
@@ -55,32 +54,23 @@ class TransformersEncoder(nn.Module):
         self.grid: FrameGrid = frame_grid(self.kind, self.network.config, self.extractor)
         self.layer = layer
         with torch.no_grad():
-            size = self.eval()._piece(torch.zeros(1, self.grid.stride_samples)).shape[-1]
+            size = self.eval()(torch.zeros(1, self.grid.stride_samples))[0].shape[-1]
         self.scene_embedding_size = self.timestamp_embedding_size = size
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """``(clips, samples)`` to ``(clips, frames, size)``, and times ``(clips, frames)`` in ms."""
-        samples, grid = audio.shape[1], self.grid
-        frames = grid.frames_within(samples)
-        parts = []
-        for first in range(0, frames, grid.piece_frames):
-            count = min(grid.piece_frames, frames - first)
-            begin = first * grid.stride_samples
-            piece = audio[:, begin : begin + grid.samples_seen(count)]
-            parts.append(self._piece(piece)[:, :count])
-        embeddings = torch.cat(parts, dim=1)
-        times_ms = grid.times_ms(embeddings.shape[1], self.sample_rate, audio.device)
+        embeddings = self.grid.embed(audio, self._piece)
+        times_ms = self.grid.times_ms(embeddings.shape[1], self.sample_rate, audio.device)
         return embeddings, times_ms.expand(len(audio), -1)
 
     def _piece(self, audio: Tensor) -> Tensor:
-        """``(clips, samples)``, at most what the model takes at once, to ``(clips, frames, size)``."""
-        audio = F.pad(audio, (0, max(0, self.grid.least_samples - audio.shape[1])))
+        """``(clips, samples)``, at most what the model takes at once, to hidden states."""
         clips = list(audio.float().cpu().numpy())
         options = {"padding": "pad"} if self.kind.startswith("clap") else {}
         inputs = self.extractor(clips, sampling_rate=self.sample_rate, return_tensors="pt", **options)
         inputs = {name: value.to(audio.device) for name, value in inputs.items() if name != "attention_mask"}
         output = self.network(**inputs, output_hidden_states=True, return_dict=True)
-        return self.grid.arrange(self._chosen(output))
+        return self._chosen(output)
 
     def _chosen(self, output: Any) -> Tensor:
         layers = output.hidden_states

@@ -22,6 +22,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def task_jobs(
             task_path=folder,
             model_dir=model_dir,
             module=module,
-            model=str(Path(settings.model).absolute()) if settings.model else "",
+            model=settings.model,
             model_options=dict(settings.model_options),
             grid=settings.grid,
             grid_points=settings.grid_points,
@@ -136,6 +137,8 @@ def run_tasks(
     require_harness()
     paths = [tasks_dir] if isinstance(tasks_dir, (str, Path)) else list(tasks_dir)
     chosen = chosen_folders(paths, settings.tasks)
+    if settings.model:  # results name the weights wherever they are read
+        settings = replace(settings, model=str(Path(settings.model).absolute()))
     info = ask(module, settings.model, settings.model_options)
     visible = visible_devices(settings.gpus, info["devices"])
     model_dir = Path(out_dir).absolute() / (settings.name or model_name(module, info))
@@ -209,7 +212,7 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+    add, usual = parser.add_argument, RunSettings()
     add("--module", required=True, help="import name of a HEAR module, such as hear_msss")
     add("--model", default="", help="weights file (default: the module's own default)")
     add("--model-options", type=json_object, default={}, help="JSON object of load_model's keyword arguments")
@@ -217,12 +220,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--task", nargs="+", help="only the tasks of these names")
     add("--out", type=Path, required=True, help="results go to OUT/<model>")
     add("--name", default="", help="name of the model's folder (default: module, options and weights)")
-    add("--grid", choices=harness.GRIDS, default="default", help="heareval's grid of predictors")
+    add("--grid", choices=harness.GRIDS, default=usual.grid, help="heareval's grid (default: %(default)s)")
     add("--grid-points", type=int, help="predictors tried of that grid (heareval's default: 8)")
     add("--jobs", type=int, help="tasks at once (default: one for each of --gpus, else 1)")
     add("--threads", type=int, help="threads of each process (default: OMP_NUM_THREADS, else cores / jobs)")
     add("--gpus", type=lambda text: text.split(","), help="such as 0,1, all, or none (default: the first)")
-    add("--changed", choices=CHANGED, default="refuse", help="where OUT holds results of another state")
+    add("--changed", choices=CHANGED, default=usual.changed, help="where OUT holds results of another state")
     add("--backend", choices=("threads", "dask", "ray"), default="threads", help="joblib backend")
     add("--address", default="", help="of the Dask scheduler or Ray head (default: start one here)")
 

@@ -19,7 +19,7 @@ class RunSettings:
         tasks: names of task folders; all by default.
         model: weights file; the module's default if empty.
         model_options: keyword arguments of ``load_model``.
-        grid: heareval's ``default``, ``fast`` or ``faster``.
+        grid: heareval's ``default``, which is the leaderboard's, ``fast`` or ``faster``.
         grid_points: models tried of that grid; heareval's 8 by default.
         jobs: tasks at once. A ``joblib.parallel_config`` around ``run_tasks`` chooses another backend.
         threads: threads of each process; by default OMP_NUM_THREADS, else the cores divided by ``jobs``.
@@ -36,7 +36,7 @@ class RunSettings:
     tasks: Sequence[str] | None = None
     model: str = ""
     model_options: Mapping[str, Any] = field(default_factory=dict)
-    grid: str = "faster"
+    grid: str = "default"
     grid_points: int | None = None
     jobs: int = 1
     threads: int | None = None

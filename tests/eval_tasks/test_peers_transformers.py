@@ -112,10 +112,10 @@ def test_hear_api(folders, name):
             scenes = peer.get_scene_embeddings(audio, model)
         assert embeddings.shape == (2, times_ms.shape[1], model.timestamp_embedding_size)
         assert scenes.shape == (2, model.scene_embedding_size) and scenes.isfinite().all()
-        assert embeddings.dtype == scenes.dtype == torch.float32
+        assert embeddings.dtype == scenes.dtype == times_ms.dtype == torch.float32
         first, step = TIMES_MS[name]
-        expected = first + step * torch.arange(times_ms.shape[1], dtype=torch.float64)
-        torch.testing.assert_close(times_ms, expected.expand(2, -1), rtol=0, atol=1e-9)
+        expected = (first + step * torch.arange(times_ms.shape[1], dtype=torch.float64)).float()
+        torch.testing.assert_close(times_ms, expected.expand(2, -1), rtol=0, atol=0)
         if seconds > first / 1000:
             assert 1000 * seconds - 2 * step < times_ms[0, -1] <= 1000 * seconds
 
@@ -174,12 +174,25 @@ def test_a_click_is_heard_at_its_time(folders, name):
         assert abs(loudest_ms - 1000 * middle_s) < (150 if name == "ast" else 260)
 
 
-def test_long_clips_in_pieces_are_seamless(folders, monkeypatch):
-    model = peer.load_model(str(folders["wav2vec2"]), layer=0)
-    whole, times_ms = model(sounds(model, 3))
-    monkeypatch.setattr("eval_tasks.peers.frames.PIECE_S", 1)
-    pieces, other_ms = peer.load_model(str(folders["wav2vec2"]), layer=0)(sounds(model, 3))
+def test_long_clips_in_pieces_are_seamless(tmp_path, monkeypatch):
+    """A frame that no piece's end is near is what it is in the whole clip, whichever piece it lies in."""
+    config = transformers.Wav2Vec2Config(**SMALL, **CONVOLUTIONS, feat_extract_norm="layer")
+    transformers.Wav2Vec2Model(config).save_pretrained(tmp_path)  # norms over a frame, not over a clip
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(tmp_path)
+    model = peer.load_model(str(tmp_path), layer=0)  # before attention, which sees all of a piece
+    audio = sounds(model, 3.3)
+    with torch.no_grad():
+        whole, times_ms = model(audio)
+        monkeypatch.setattr("eval_tasks.peers.frames.PIECE_S", 1)
+        pieces, other_ms = peer.load_model(str(tmp_path), layer=0)(audio)
     assert torch.equal(times_ms, other_ms) and whole.shape == pieces.shape
+    index, piece_frames = torch.arange(whole.shape[1]), 50
+    reach = config.num_conv_pos_embeddings // 2  # frames that the convolution over positions sees
+    inner = ((index % piece_frames) >= reach) & ((index % piece_frames) < piece_frames - reach)
+    assert inner.sum() > 120 and index[inner].max() > 3 * piece_frames
+    torch.testing.assert_close(pieces[:, inner], whole[:, inner], rtol=0, atol=1e-5)
+    far = (whole[:, 1:] - whole[:, :-1]).abs().amax(dim=-1)
+    assert far.min() > 1e-3  # neighbours differ: a piece that is one frame off would be seen
 
 
 def test_random_weights_are_seeded(folders, tmp_path):

@@ -1,8 +1,10 @@
 """The linear probe against slow references, scikit-learn and cases with known answers."""
 
+import argparse
+import inspect
 import json
 import pickle
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -14,12 +16,21 @@ from sklearn.metrics import average_precision_score
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json
 from eval_tasks.probe.linear import Protocol, Scorer, data_splits, load_splits, probe_split, train_layer
-from eval_tasks.probe.probe import probe_models, probe_task
+from eval_tasks.probe.probe import add_arguments, probe_models, probe_task
 from eval_tasks.runs.pickles import read_labels, unpickle
 from eval_tasks.runs.results import ModelFolder
 from eval_tasks.tasks.task_folder import TaskFolder
 
 QUICK = Protocol(epochs=60, learning_rate=1e-2)
+
+
+def test_the_command_line_has_the_defaults_of_the_call():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    options = vars(parser.parse_args(["--out", "o"]))
+    call = inspect.signature(probe_models).parameters
+    assert {name: options[name] for name in asdict(Protocol())} == asdict(Protocol())
+    assert (options["seeds"], options["jobs"]) == (call["seeds"].default, call["jobs"].default)
 
 
 def scene_task(folder, spread=0.1):

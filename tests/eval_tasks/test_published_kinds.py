@@ -18,7 +18,9 @@ from eval_tasks.errors import UserError
 from eval_tasks.files import write_json
 from eval_tasks.probe.linear import Protocol
 from eval_tasks.probe.probe import probe_models
-from eval_tasks.report import leaderboard, submit
+from eval_tasks.report import entry as entry_texts
+from eval_tasks.report import leaderboard, standing, submit, validator
+from eval_tasks.report.entry import Entry
 from eval_tasks.report.report import write_report
 from eval_tasks.runs import harness
 from eval_tasks.runs.results import ModelFolder
@@ -159,18 +161,19 @@ def entries(finished, monkeypatch):
         if folder in clips
     )
     columns = leaderboard.leaderboard().loc[[entry.leaderboard for entry in cut]]
-    for module in (submit, leaderboard):
+    for module in (standing, leaderboard):
         monkeypatch.setattr(module, "hear_tasks", lambda: cut)
-    monkeypatch.setattr(submit, "leaderboard", lambda: columns)
+    for module in (standing, entry_texts):
+        monkeypatch.setattr(module, "leaderboard", lambda: columns)
     monkeypatch.setattr(submit, "ask", lambda *args: finished[0].info)
     good = subprocess.CompletedProcess([], 0, stdout="Looks good!\n")
-    monkeypatch.setattr(submit.subprocess, "run", lambda *args, **kwargs: good)
+    monkeypatch.setattr(validator.subprocess, "run", lambda *args, **kwargs: good)
     return cut
 
 
 def test_submit_takes_the_main_scores(finished, entries, tmp_path):
     model, results = finished
-    out = submit.submit(model, tmp_path / "entry", "Ours", "", "faster-1points")
+    out = submit.submit(model, tmp_path / "entry", Entry("Ours"), "faster-1points")
     header, row = csv.reader((out / "row.csv").open())
     for entry in entries:
         score = results[entry.folders[0]].scores[entry.score].mean
@@ -179,9 +182,9 @@ def test_submit_takes_the_main_scores(finished, entries, tmp_path):
 
 def test_submit_refuses_a_main_score_that_is_undefined_in_a_fold(finished, entries, tmp_path, monkeypatch):
     broken = Score.of([0.5, math.nan, 0.7])
-    monkeypatch.setattr(submit, "heareval_scores", lambda folder: {e.score: broken for e in entries})
+    monkeypatch.setattr(standing, "heareval_scores", lambda folder: {e.score: broken for e in entries})
     with pytest.raises(UserError, match=r"top1_acc of esc50\S+ is 0\.600 ± 0\.141 \(1 of 3 undefined\)"):
-        submit.submit(finished[0], tmp_path / "entry", "Ours", "", "faster-1points")
+        submit.submit(finished[0], tmp_path / "entry", Entry("Ours"), "faster-1points")
 
 
 def test_scores_over_folds_by_hand():

@@ -1,5 +1,6 @@
 """`run` on two tiny tasks, through the real heareval, and everything around it."""
 
+import argparse
 import json
 import os
 import shutil
@@ -34,7 +35,7 @@ def finished(tasks, module_dir, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(module_dir), str(Path(__file__).parents[2])]))
-        results = run.run_tasks("tiny_hear", tasks, out, RunSettings(grid_points=1, jobs=2))
+        results = run.run_tasks("tiny_hear", tasks, out, RunSettings(grid="faster", grid_points=1, jobs=2))
     return out, {result.task: result for result in results}
 
 
@@ -123,6 +124,15 @@ def test_bad_requests(tasks, copied, tmp_path):
         tiny([tasks, twin], copied)
     with pytest.raises(UserError, match="faster"):
         tiny(tasks, copied, grid="fastest")
+
+
+def test_the_command_line_has_the_defaults_of_the_call():
+    parser, usual = argparse.ArgumentParser(), RunSettings()
+    run.add_arguments(parser)
+    options = vars(parser.parse_args(["--module", "m", "--tasks", "t", "--out", "o"]))
+    for name in ("model", "model_options", "grid", "grid_points", "threads", "gpus", "name", "changed"):
+        assert options[name] == getattr(usual, name), name
+    assert options["task"] is usual.tasks is None and usual.grid == "default"
 
 
 def test_a_module_that_does_not_load_is_told_at_once(tasks, tmp_path):

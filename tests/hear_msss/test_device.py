@@ -33,7 +33,7 @@ def expected(model, audio):
 def embed(audio, model):
     scenes = hear_msss.get_scene_embeddings(audio, model)
     embeddings, times = hear_msss.get_timestamp_embeddings(audio, model)
-    assert scenes.dtype == embeddings.dtype == torch.float32 and times.dtype == torch.float64
+    assert scenes.dtype == embeddings.dtype == times.dtype == torch.float32
     return scenes, embeddings, times
 
 
