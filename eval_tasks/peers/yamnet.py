@@ -11,6 +11,7 @@ a window apart, as YAMNet itself cuts a sound; timestamps have a window each.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -49,7 +50,9 @@ class Yamnet(nn.Module):
             raise FileNotFoundError(f"{file!r}: no such file; expected yamnet.tflite, see this module's text")
         self.hop_ms = hop_ms
         hop_samples(hop_ms, self.sample_rate)
-        self.network = Interpreter(model_path=file, num_threads=1, experimental_preserve_all_tensors=True)
+        with warnings.catch_warnings():  # that keeping the embedding's tensor takes memory
+            warnings.simplefilter("ignore")
+            self.network = Interpreter(file, num_threads=1, experimental_preserve_all_tensors=True)
         self.network.allocate_tensors()
         self.input = self.network.get_input_details()[0]
         found = [t for t in self.network.get_tensor_details() if t["name"].endswith(EMBEDDING)]
