@@ -82,15 +82,21 @@ def collect(source: Repository, dest: Path, rows: Rows) -> None:
     work.mkdir(mode=0o755)
     try:
         call("git", "init", "-q", cwd=work)
+        call("git", "config", "gc.auto", "0", cwd=work)  # in the background, it would bring .git back
         call("git", "remote", "add", "origin", f"{HOST}{source.repository}", cwd=work)
         # Names first, contents only of what is taken: some repositories are many times larger.
         call("git", "fetch", "-q", "--depth", "1", "--filter=blob:none", "origin", source.commit, cwd=work)
-        paths = call("git", "ls-tree", "-r", "-z", "--name-only", source.commit, cwd=work).split("\0")
-        sounds = chosen(paths, source.take, source.most)
-        notes = [path for path in paths if LICENCE.fullmatch(path)]
-        wanted = "\0".join(sounds + notes)
+        listed = call("git", "ls-tree", "-r", "-z", source.commit, cwd=work).split("\0")
+        objects = {
+            path: fields.split()[2] for fields, _, path in (line.partition("\t") for line in listed) if path
+        }
+        sounds = chosen(list(objects), source.take, source.most)
+        wanted = sounds + [path for path in objects if LICENCE.fullmatch(path)]
+        names = "\n".join(sorted({objects[path] for path in wanted}))
+        call("git", "fetch", "-q", "--no-tags", "--stdin", "origin", cwd=work, given=names)  # all at once
         options = ("--pathspec-from-file=-", "--pathspec-file-nul")
-        call("git", "--literal-pathspecs", "checkout", "-q", source.commit, *options, cwd=work, given=wanted)
+        checkout = ("git", "--literal-pathspecs", "checkout", "-q", source.commit, *options)
+        call(*checkout, cwd=work, given="\0".join(wanted))
         shutil.rmtree(work / ".git")
         number = sum(keep_real(work / path) for path in sounds)
         if not number:

@@ -40,14 +40,15 @@ def call(*command: str | Path, cwd: Path | None = None, given: str | None = None
         given: what it reads from its standard input.
 
     Raises:
-        RuntimeError: it failed; with what it said.
+        RuntimeError: it failed; with the last line of what it said.
     """
     words = [str(word) for word in command]
     done = subprocess.run(
         words, cwd=cwd, input=given, capture_output=True, text=True, errors="surrogateescape"
     )
     if done.returncode:
-        raise RuntimeError(f"{command[0]}: {done.stderr.strip() or f'exit status {done.returncode}'}")
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise RuntimeError(f"{command[0]}: {said[-1]}")
     return done.stdout
 
 
