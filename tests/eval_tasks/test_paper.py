@@ -66,6 +66,19 @@ def test_rows_stand_beside_the_papers_and_in_its_form(monkeypatch, capsys, score
     ]
 
 
+def test_the_papers_figures():
+    """Tables 1 and 2 as printed: words, events, pitch, chroma."""
+    printed = """
+    cola        .459 .232 .434 .470
+    clip_frame  .535 .344 .424 .462
+    clip_pitch  .585 .244 .428 .463
+    full        .572 .278 .452 .487
+    full_cosine .401 .094 .212 .238
+    """
+    rows = {name: tuple(map(float, figures)) for name, *figures in map(str.split, printed.split("\n")[1:-1])}
+    assert rows == paper.PAPER
+
+
 def test_pairs_in_the_papers_order_counted_by_hand(scores):
     columns = list(scores.of("probe, linear").values())
     rows = ["cola", "clip_frame", "clip_pitch", "full"]  # no clip_pitch: three pairs
