@@ -20,10 +20,10 @@ import torch
 
 from pretrain.augmentation import draw_augmentations
 from pretrain.chunked import backward_in_chunks
+from pretrain.config_layers import layered, parse_assignment, read_config
 from pretrain.corpus.open import open_source
 from pretrain.corpus.source import SegmentSource
 from pretrain.distributed import join_processes
-from pretrain.layers import layered, parse_assignment, read_config
 from pretrain.learner import Learner
 from pretrain.optimization import make_optimizer
 from pretrain.settings import Settings

@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 
 from hear_msss.locks import LOCK, holder, sign, take
+from pretrain.config_layers import read_config
 from pretrain.corpus.location import is_remote
 from pretrain.corpus.source import SegmentSource
 from pretrain.distributed import process_rank, wait_for_all
 from pretrain.files import open_replacing
-from pretrain.layers import read_config
 from pretrain.settings import Settings
 
 CONFIG = "config.yaml"

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from pretrain.budget import Budget, StopSignals
 from pretrain.checkpoint import CHECKPOINT, save_checkpoint
+from pretrain.config_layers import layered, parse_assignment, read_config, shipped_configs
 from pretrain.corpus.open import open_source
 from pretrain.corpus.source import SegmentSource
 from pretrain.distributed import (
@@ -40,7 +41,6 @@ from pretrain.distributed import (
     process_count,
     process_rank,
 )
-from pretrain.layers import layered, parse_assignment, read_config, shipped_configs
 from pretrain.optimization import learning_rate
 from pretrain.origin import note_origin
 from pretrain.parent import end_with_parent

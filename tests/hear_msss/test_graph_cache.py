@@ -11,10 +11,10 @@ import onnx
 import pytest
 import torch
 
-from hear_msss import export, graph_cache
+from hear_msss import graph_cache, onnx_export
 from hear_msss.backend import OnnxEncoder, fold_batch_norm
-from hear_msss.export import largest_difference
 from hear_msss.graph_cache import cached_graph, cached_path, encoder_sha256, read_own, write_own
+from hear_msss.onnx_export import largest_difference
 from hear_msss.weights import untrained_encoder
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +121,7 @@ def test_without_a_folder_to_write_in_the_graph_is_in_memory(
 
 
 def test_a_graph_with_wrong_answers_is_refused(encoder, cache, monkeypatch):
-    monkeypatch.setattr(export, "largest_difference", lambda encoder, graph: 2e-4)
+    monkeypatch.setattr(onnx_export, "largest_difference", lambda encoder, graph: 2e-4)
     with pytest.raises(RuntimeError, match="differs from torch"):
         cached_graph(encoder)
     assert not cache.exists()

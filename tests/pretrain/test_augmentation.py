@@ -16,7 +16,7 @@ from pretrain.augmentation import (
     draw_filter,
     draw_uniform,
 )
-from pretrain.layers import layered, read_config
+from pretrain.config_layers import layered, read_config
 from pretrain.views import Views
 
 

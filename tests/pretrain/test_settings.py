@@ -8,7 +8,7 @@ import yaml
 
 from hear_msss.config import ModelConfig
 from pretrain.budget import Budget
-from pretrain.layers import layered, parse_assignment, read_config, shipped_configs
+from pretrain.config_layers import layered, parse_assignment, read_config, shipped_configs
 from pretrain.optimization import learning_rate, make_average, make_optimizer
 from pretrain.settings import Settings
 

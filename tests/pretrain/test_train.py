@@ -15,7 +15,7 @@ import hear_msss
 from hear_msss.weights import load_weights
 from pretrain.__main__ import VERBS, main
 from pretrain.checkpoint import load_checkpoint
-from pretrain.layers import layered, read_config, shipped_configs
+from pretrain.config_layers import layered, read_config, shipped_configs
 from pretrain.learner import Learner
 from pretrain.runlog import read_log
 from pretrain.step import NotFiniteError

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pretrain.augmentation import Augmentation
 from pretrain.chunked import Chunks, backward_in_chunks
+from pretrain.config_layers import layered, read_config, shipped_configs
 from pretrain.distributed import (
     agree_on_largest,
     average_gradients,
@@ -22,7 +23,6 @@ from pretrain.distributed import (
     process_count,
     process_rank,
 )
-from pretrain.layers import layered, read_config, shipped_configs
 from pretrain.learner import Learner
 from pretrain.optimization import make_optimizer
 from pretrain.run_state import RunState
