@@ -35,6 +35,16 @@ def test_split_by_percent():
     assert Counter(split.values()) == {"train": 44, "valid": 14, "test": 14}
 
 
+@pytest.mark.parametrize("there", ["test", "valid"])
+def test_a_missing_split_is_a_tenth_of_the_whole(there):
+    """Of 100 clips 10 are in a split of the data set's own: the other split is 10 of the 90 that are left."""
+    keys = {"train": {f"k{n}" for n in range(90)}, there: {f"t{n}" for n in range(10)}}
+    missing = "valid" if there == "test" else "test"
+    assert Counter(hear_rules.complete_splits(keys, 10, 10).values()) == {"train": 80, missing: 10}
+    neither = hear_rules.complete_splits({"train": keys["train"]}, 10, 20)
+    assert Counter(neither.values()) == {"train": 63, "valid": 9, "test": 18}
+
+
 def test_folds_hold_every_label_and_are_the_first_shuffle_that_does():
     labels = {f"key{number:02d}": {"rare" if number < 3 else "common"} for number in range(12)}
     folds = hear_rules.split_into_folds(labels, 3)

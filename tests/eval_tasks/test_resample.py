@@ -12,6 +12,7 @@ import soundfile
 
 from eval_tasks.__main__ import main
 from eval_tasks.errors import UserError
+from eval_tasks.tasks import resample
 from eval_tasks.tasks.resample import resample_task
 from eval_tasks.tasks.task_folder import TaskFolder, write_description
 
@@ -69,6 +70,25 @@ def test_what_the_new_rate_cannot_hold_is_gone(tmp_path):
     resample_task(task, 16000, progress=False)
     audio, _ = soundfile.read(task.audio_path(16000, "train", "train0.wav"))
     assert np.abs(audio[800:-800]).max() < 1e-3
+
+
+def test_what_the_new_rate_can_hold_is_kept(tmp_path):
+    """A tone at seven eighths of the new band, where a filter of lower quality takes 12 dB away."""
+    task = make_task(tmp_path / "tones", clips=1)
+    for split in task.splits:
+        soundfile.write(task.audio_path(48000, split, f"{split}0.wav"), tone(7000, 48000, 48000), 48000)
+    resample_task(task, 16000, progress=False)
+    audio, _ = soundfile.read(task.audio_path(16000, "train", "train0.wav"))
+    np.testing.assert_allclose(audio[800:-800], tone(7000, 16000, 16000)[800:-800], atol=1e-3)
+
+
+def test_a_container_that_changes_the_length_is_a_problem(tmp_path, monkeypatch, capsys):
+    task = make_task(tmp_path / "tones", clips=1)
+    write = resample.write_audio
+    monkeypatch.setattr(resample, "write_audio", lambda path, audio, *more: write(path, audio[:-2], *more))
+    assert main(["resample", str(task.path), "--sample-rate", "16000", "--jobs", "1", "--quiet"]) == 1
+    assert "15998 frames at 16000 Hz, expected 16000 within 1" in capsys.readouterr().err
+    assert task.sample_rates == [48000]
 
 
 @pytest.mark.parametrize("ext", ["wav", "flac", "ogg"])
