@@ -32,7 +32,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 LISTS = ROOT / "tests" / "defects"
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", "runs", ".*_cache")
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", ".*_cache")
 OWN = ("hear_msss", "pretrain", "eval_tasks", "benchmarks", "tests")
 LONGEST_S = 600  # a defect may make a loop endless: it is noticed, too
 GREEN, RED = 0, 1  # of pytest's exit codes; others mean that the tests did not run as they should
