@@ -13,6 +13,7 @@ has imported the libraries, so that a run costs little more than the tests thems
 
 from __future__ import annotations
 
+import argparse
 import ast
 import contextlib
 import importlib
@@ -150,8 +151,16 @@ def try_defect(defect: Defect, copy: Path, log: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    words = [argument for argument in arguments if argument != "--trust"]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", metavar="WORD", help="try defects whose name or file has it")
+    parser.add_argument("--trust", action="store_true", help="do not run the tests without a defect first")
+    args = parser.parse_args(arguments)
+    words = args.words
     chosen = [d for d in defects() if not words or any(word in d.name + d.file for word in words)]
+    if not chosen:
+        parser.error(f"no defect has any of {', '.join(words)} in its name or file")
     os.nice(10)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = "1"
@@ -165,7 +174,7 @@ def main(arguments: list[str]) -> int:
         copy, log = folder / "repository", folder / "log"
         shutil.copytree(ROOT, copy, ignore=NOT_COPIED)
         tests = dict.fromkeys(test for defect in chosen for test in defect.tests.split())
-        if "--trust" not in arguments and run_tests(tests, copy, log) != GREEN:
+        if not args.trust and run_tests(tests, copy, log) != GREEN:
             print(f"the tests fail without any defect:\n{end_of(log)}")
             return 2
         for defect in chosen:
