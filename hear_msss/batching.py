@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hear_msss import windows
+from hear_msss import whole_clip, windows
 from hear_msss.device import chunk_size
 from hear_msss.model import MSSS, interpolate
 from hear_msss.streaming import DecodedClip
@@ -91,6 +91,9 @@ def embed_clips(items: Iterable[Item], model: MSSS, timestamps: bool = False) ->
     Yields:
         For each item at least once, all of an item before the next: the item and the next of its rows.
     """
+    if model.options.whole_clip:
+        yield from _whole_clips(items, model, timestamps)
+        return
     at_once = chunk_size(model.options.chunk_size, next(model.parameters()).device)
     queue: deque[_Piece[Item]] = deque()
     waiting = 0
@@ -106,6 +109,25 @@ def embed_clips(items: Iterable[Item], model: MSSS, timestamps: bool = False) ->
             waiting -= _encode(queue, model, min(at_once, waiting), timestamps)
         while queue and queue[0].done == len(queue[0].starts):
             yield from _finish(queue.popleft(), model, timestamps)
+
+
+def _whole_clips(items: Iterable[Item], model: MSSS, timestamps: bool) -> Iterator[tuple[Item, Rows]]:
+    """One pass for each clip, which is held as a whole."""
+    device = next(model.parameters()).device
+    for item in items:
+        if item.clip is None:
+            yield item, NO_ROWS
+            continue
+        audio = item.clip.read(0, item.clip.samples).to(device)
+        item.clip.close()
+        if timestamps:
+            embeddings, _ = model.timestamp_embeddings(audio)
+            yield (
+                item,
+                Rows(embeddings[0].cpu().numpy(), whole_clip.times_ms(embeddings.shape[1], model.config)),
+            )
+        else:
+            yield item, Rows(model.scene_embeddings(audio).cpu().numpy(), np.zeros(1))
 
 
 def _pieces(items: Iterable[Item], model: MSSS, timestamps: bool) -> Iterator[_Piece[Item]]:

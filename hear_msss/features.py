@@ -123,11 +123,13 @@ def all_levels(encoder: Encoder, log_mel: Tensor, names: list[str]) -> dict[str,
 
 
 def standardised(level: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """``(batch, T', size)`` less ``mean`` ``(T', size)`` in units of ``std`` ``(size,)``, limited.
+    """``(batch, frames, size)`` less ``mean`` ``(T', size)`` in units of ``std`` ``(size,)``, limited.
 
     Each of a window's frames has a mean of its own: levels that see the window's edges differ by
-    place, which says nothing of the sound.
+    place, which says nothing of the sound. Frames of a whole clip all lie in the middle.
     """
+    if level.shape[-2] != len(mean):
+        mean = mean[len(mean) // 2]
     return ((level - mean) / std).clamp(-LIMIT, LIMIT)
 
 

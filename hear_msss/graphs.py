@@ -130,12 +130,14 @@ def export_graph(model: MSSS, what: str, path: str | Path) -> float:
         The largest difference to torch, relative to the largest value where that is above 1.
 
     Raises:
-        ValueError: ``what`` is none of :data:`GRAPHS`.
+        ValueError: ``what`` is none of :data:`GRAPHS`, or a model with ``whole_clip``.
         ImportError: onnx or onnxruntime is not installed.
         RuntimeError: the graph differs from torch by more than 1e-4.
     """
     if what not in GRAPHS:
         raise ValueError(f"what={what!r}: expected one of {list(GRAPHS)}")
+    if model.options.whole_clip:
+        raise ValueError("whole_clip: a graph is of windows; export the model without this option")
     noise = torch.randn(3, 40_000, generator=torch.Generator().manual_seed(0)) / 10
     module: nn.Module
     if what in ("scene", "timestamps"):

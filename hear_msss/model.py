@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hear_msss import windows
+from hear_msss import whole_clip, windows
 from hear_msss.backend import FastestEncoder, OnnxEncoder, fold_batch_norm
 from hear_msss.device import PRECISIONS, chunk_size
 from hear_msss.encoder import TIME_STRIDE, Encoder
@@ -65,7 +65,9 @@ class MSSS(nn.Module):
         frames = self.config.segment_frames // TIME_STRIDE
         pooled = {"mean": 1, "middle": 1, "mean_max": 2, "middle_mean": 2, "frames": frames}
         self.scene_embedding_size = self.dim * pooled[options.scene]
-        self.timestamp_embedding_size = self.dim * pooled[options.timestamp]
+        self.timestamp_embedding_size = (
+            self.dim * pooled["middle" if options.whole_clip else options.timestamp]
+        )
         self.eval()
 
     def encode(self, segments: Tensor) -> Tensor:
@@ -108,9 +110,13 @@ class MSSS(nn.Module):
     def timestamp_embeddings(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """``(sounds, samples)`` to embeddings ``(sounds, timestamps, size)`` and their times in ms.
 
-        Times are float32, ``(sounds, timestamps)``: 0, hop, 2 hop ... up to the end of the clip.
+        Times are float32, ``(sounds, timestamps)``: 0, hop, 2 hop ... up to the end of the clip; of a whole
+        clip in one pass, the middles of the frames of h.
         """
         samples = audio.shape[1]
+        if self.options.whole_clip:
+            count = whole_clip.frame_count(samples, self.config)
+            return self.encode_whole(audio)[:, :count], whole_clip.times_like(audio, count, self.config)
         count = windows.timestamp_count(samples, self.hop_frames, self.config)
         begin, end = self.timestamp_span(0, count)
         embeddings = self.embed_timestamps(F.pad(audio, (-begin, end - samples)), 0, count)
@@ -156,8 +162,18 @@ class MSSS(nn.Module):
         }
         return torch.cat(choices[self.options.timestamp], dim=-1)
 
+    def encode_whole(self, audio: Tensor) -> Tensor:
+        """``(sounds, samples)`` to h, or chosen levels, of whole clips: ``(sounds, frames, dim)``."""
+        log_mel = self.log_mel(whole_clip.padded(audio, self.config))
+        windows_each = max(1, log_mel.shape[2] // self.config.segment_frames)
+        at_once = max(1, chunk_size(self.options.chunk_size, log_mel.device) // windows_each)
+        return torch.cat([self.encoder(part).float() for part in log_mel.split(at_once)])
+
     def scene_embeddings(self, audio: Tensor) -> Tensor:
         """``(sounds, samples)`` to one embedding a clip, ``(sounds, size)``."""
+        if self.options.whole_clip:
+            h = self.encode_whole(audio)[:, : whole_clip.frame_count(audio.shape[1], self.config)]
+            return self.pool(h, timestamps=False)
         padded = F.pad(audio, windows.scene_margins(audio.shape[1], self.config))
         starts = windows.scene_starts(self.config.frames(padded.shape[1]), self.config)
         pooled = self.embed_scene_windows(padded, starts)

@@ -40,6 +40,10 @@ class Options:
             By default what suits the device, see :data:`hear_msss.device.CHUNK_SIZES`.
         precision: of the convolutions: ``float32``, ``bf16`` or ``fp16``, for GPUs with fast units for
             these. Front end, head and embeddings stay float32.
+        whole_clip: a clip goes through the encoder in one pass, as the paper's authors do it, not window by
+            window: a timestamp is a frame of h, every 320 ms (``hop_ms``, ``timestamp`` and ``encode_every``
+            have no part in it), a scene their mean (``scene`` ``mean`` or ``mean_max``). By torch; memory
+            grows with the clip.
         backend: what runs the encoder: ``torch``, ``onnxruntime`` (on the CPU only, equal to 1e-4), or
             ``auto``: ONNX Runtime on a CPU where it is installed, torch elsewhere.
     """
@@ -51,6 +55,7 @@ class Options:
     encode_every: int = 1
     chunk_size: int | None = None
     precision: str = "float32"
+    whole_clip: bool = False
     backend: str = "auto"
 
     def __post_init__(self) -> None:
@@ -63,6 +68,7 @@ class Options:
             raise ValueError(
                 f"precision={self.precision!r}: backend={self.backend!r} computes in float32 only"
             )
+        self._check_whole_clip()
         if self.chunk_size is not None:
             _count("chunk_size", self.chunk_size)
         _count("encode_every", self.encode_every)
@@ -70,6 +76,15 @@ class Options:
         if not number or not 0 < self.hop_ms <= LONGEST_HOP_MS:
             raise ValueError(
                 f"hop_ms={self.hop_ms!r}: expected milliseconds, above 0 and at most {LONGEST_HOP_MS:g}"
+            )
+
+    def _check_whole_clip(self) -> None:
+        if not isinstance(self.whole_clip, bool):
+            raise ValueError(f"whole_clip={self.whole_clip!r}: expected true or false")
+        if self.whole_clip and (self.scene == "frames" or self.backend == "onnxruntime"):
+            raise ValueError(
+                f"whole_clip with scene={self.scene!r} and backend={self.backend!r}: expected scene 'mean' "
+                "or 'mean_max' and backend 'auto' or 'torch', as there are no windows of one length"
             )
 
     def to_dict(self) -> dict[str, Any]:

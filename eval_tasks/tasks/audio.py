@@ -11,19 +11,22 @@ import soundfile
 
 # Containers whose coding loses something: written at the best quality that they have.
 LOSSY_FORMATS = ("OGG", "MP3")
+OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)  # the only ones that Opus knows
 
 
 def write_audio(path: Path, audio: np.ndarray, sample_rate: int, container: str, subtype: str) -> None:
     """Write float32 samples in [-1, 1], clipped where they reach over.
 
     16-bit samples come out as the integers that they were read from, which libsndfile's own conversion
-    (to 32767, from 32768) does not give.
+    (to 32767, from 32768) does not give. At a rate that Opus does not know, the container gets Vorbis.
 
     Raises:
         OSError: the disk is full, or not to be written to.
     """
     if subtype == "PCM_16":
         audio = np.rint(audio * 32768.0).clip(-32768, 32767).astype(np.int16)
+    if subtype == "OPUS" and sample_rate not in OPUS_RATES_HZ:
+        subtype = "VORBIS"
     quality = 0.0 if container in LOSSY_FORMATS else None
     try:
         soundfile.write(

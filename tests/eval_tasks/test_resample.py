@@ -102,6 +102,19 @@ def test_container_and_length(tmp_path, ext, frames):
     assert after.samplerate == 22050 and abs(after.frames - frames * 22050 / 48000) <= 1
 
 
+def test_a_rate_that_opus_does_not_know(tmp_path):
+    """The clip keeps its name and its container, and gets another codec."""
+    task = make_task(tmp_path / "tones", 16000, clips=1, frames=16000, ext="ogg")
+    for clip in (task.path / "16000").rglob("*.ogg"):
+        samples, rate = soundfile.read(clip)
+        soundfile.write(clip, samples, rate, format="OGG", subtype="OPUS")
+    for rate, subtype in ((44100, "VORBIS"), (48000, "OPUS")):
+        assert resample_task(task, rate, from_rate=16000, progress=False)
+        for clip in (task.path / str(rate)).rglob("*.ogg"):
+            info = soundfile.info(clip)
+            assert (info.samplerate, info.subtype, info.format) == (rate, subtype, "OGG")
+
+
 def test_loud_audio_is_clipped_and_does_not_wrap(tmp_path):
     task = make_task(tmp_path / "tones", clips=1)
     square = np.sign(tone(100, 48000, 48000))
