@@ -18,6 +18,8 @@ from torch import Tensor
 import hear_msss
 from hear_msss import windows
 from hear_msss.encoder import Encoder, stock_network
+from hear_msss.model import MSSS
+from hear_msss.options import Options
 from hear_msss.weights import untrained_encoder
 
 Embed = Callable[[Tensor], Tensor]
@@ -34,7 +36,7 @@ class System:
 
 
 def ours(name: str, encoder: Encoder, **options: object) -> System:
-    model = hear_msss.model.MSSS(encoder, hear_msss.options.Options.from_dict(options))
+    model = MSSS(encoder, Options.from_dict(options))
     return System(
         name,
         16000,

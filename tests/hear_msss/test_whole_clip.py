@@ -12,6 +12,7 @@ from efficientnet_pytorch import EfficientNet
 
 import hear_msss
 from hear_msss.batching import embed_clips
+from hear_msss.frontend import FrontEnd
 from hear_msss.graphs import export_graph
 from hear_msss.model import MSSS
 from hear_msss.options import Options
@@ -41,7 +42,7 @@ def slow_h(encoder, clip):
     frames = max(1, (len(clip) - 400) // 160 + 1)
     frames = max(96, (frames + 31) // 32 * 32)
     clip = torch.nn.functional.pad(clip, (0, (frames - 1) * 160 + 400 - len(clip)))
-    log_mel = hear_msss.frontend.FrontEnd(encoder.config)(clip)
+    log_mel = FrontEnd(encoder.config)(clip)
     assert log_mel.shape == (64, frames)
     network = EfficientNet.from_name(
         "efficientnet-b0", in_channels=1, image_size=(64, frames), include_top=False
