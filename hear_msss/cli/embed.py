@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hear_msss.cli import manifest, spread
+from hear_msss.cli import cluster, manifest, spread
 from hear_msss.cli.jobs import EmbedSettings, Group, Job, Outcome, Part, groups, plan, shards
 from hear_msss.cli.shards import SHARDS
 from hear_msss.cli.work import model_of
@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--decoders", type=int, default=1, help="threads of each process that decode ahead; 0 for none")
     add("--column", default="", help="of an Arrow or Parquet file (default: the only one with sounds)")
     add("--part", default="1/1", metavar="I/N", help="only the I-th of N parts, such as 3/16")
+    add("--cluster", choices=list(cluster.PACKAGES), help="embed on a Dask or Ray cluster, through joblib")
+    add("--address", default="", help="of the Dask scheduler or Ray head (default: start workers here)")
     add("--model", default="", help="weights file or name (default: the bundled weights)")
     add("--backend", default=None, help="auto, torch or onnxruntime; short for --option backend=...")
     add("--device", default="", help="cpu, cuda, cuda:1 or mps (default: a GPU, where torch sees one)")
@@ -58,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Embed all files; 0 if all went well, 1 if some are bad, 2 if nothing could be started."""
+    machines = cluster.Cluster(arguments.cluster, arguments.address) if arguments.cluster else None
+    if machines:
+        machines.check()
+        # Its workers have working folders of their own.
+        arguments.inputs = [path.absolute() for path in arguments.inputs]
+        arguments.out = arguments.out.absolute()
     settings = _settings(arguments)
     suffix = SHARDS[settings.format][1] if settings.shard_files else settings.format
     part = Part.parse(arguments.part)
@@ -67,10 +75,17 @@ def run(arguments: argparse.Namespace) -> int:
     path = settings.out / part.file_name(manifest.MANIFEST)
     with _held(settings.out, part):
         remove_leftovers(settings.out)
-        outcomes = _embed_missing(jobs, settings, identity, path, arguments.jobs)
-    bad = [outcome for outcome in outcomes if outcome.error]
-    print(f"{len(outcomes) - len(bad)} files embedded in {settings.out}", file=sys.stderr)
-    for outcome in outcomes:
+        todo, known_bad = _todo(jobs, settings, identity, cluster.GROUPS if machines else arguments.jobs)
+        count = sum(len(group.jobs) for group in todo)
+        if count < len(jobs):
+            print(f"{len(jobs) - count} of {len(jobs)} files are done already", file=sys.stderr)
+        outcomes = spread.outcomes(todo, processes_for(arguments.jobs, todo), machines)
+        with tqdm(outcomes, total=count, unit="file", disable=None) as progress, closing(outcomes):
+            notable = known_bad + _note(progress, identities(todo, identity), path)
+    bad = [outcome for outcome in notable if outcome.error]
+    embedded = count + len(known_bad) - len(bad)
+    print(f"{embedded} files embedded in {settings.out}", file=sys.stderr)
+    for outcome in notable:
         for warning in outcome.warnings:
             print(f"WARNING {outcome.job.source.name}: {warning}", file=sys.stderr)
     for outcome in bad:
@@ -123,38 +138,39 @@ def _settings(arguments: argparse.Namespace) -> EmbedSettings:
     )
 
 
-def _embed_missing(
-    jobs: Sequence[Job], settings: EmbedSettings, identity: str, path: Path, processes: int
-) -> list[Outcome]:
-    """Embed the files that have no result yet, and note each in the manifest.
+def _note(progress: tqdm[Outcome], identity: dict[str, str], path: Path) -> list[Outcome]:
+    """Write each outcome into the manifest as it comes; returns those with an error or warnings.
+
+    Args:
+        identity: of each result, by its output.
 
     Raises:
         OSError: the disk takes no more; what was embedded until then stays.
     """
-    todo, outcomes = _todo(jobs, settings, identity, processes)
-    count = sum(len(group.jobs) for group in todo)
-    if count < len(jobs):
-        print(f"{len(jobs) - count} of {len(jobs)} files are done already", file=sys.stderr)
-    identities: dict[str, str] = {}
-    if settings.shard_files:
-        identities = {g.jobs[0].output: manifest.shard_identity(identity, g.jobs) for g in todo}
+    notable = []
     embedded_s = 0.0
-    with (
-        manifest.open_manifest(path) as lines,
-        closing(spread.outcomes(todo, processes_for(processes, todo))) as results,
-        tqdm(results, total=count, unit="file", disable=None) as progress,
-    ):
+    with manifest.open_manifest(path) as lines:
         for outcome in progress:
             if outcome.disk_error:
                 raise OSError(f"{outcome.error}; make room, and repeat the command to continue")
-            outcomes.append(outcome)
+            if outcome.error or outcome.warnings:
+                notable.append(outcome)
             embedded_s += outcome.duration_s
             progress.set_postfix_str(f"{embedded_s:.0f} s of audio")
-            record = manifest.record_of(outcome, identities.get(outcome.job.output, identity))
+            record = manifest.record_of(outcome, identity[outcome.job.output])
             if record:
                 lines.write(json.dumps(record) + "\n")
                 lines.flush()
-    return outcomes
+    return notable
+
+
+def identities(groups: Sequence[Group], identity: str) -> dict[str, str]:
+    """The identity of each result, by its output."""
+    return {
+        job.output: manifest.shard_identity(identity, group.jobs) if job.key else identity
+        for group in groups
+        for job in (group.jobs[:1] if group.jobs[0].key else group.jobs)
+    }
 
 
 def processes_for(wanted: int, groups: Sequence[Group]) -> int:

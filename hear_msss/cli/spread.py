@@ -2,50 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 
 from hear_msss.cli import work
+from hear_msss.cli.cluster import Cluster, Failed
 from hear_msss.cli.jobs import Group, Outcome
 from hear_msss.workers import Died, map_unordered
 
+MapGroups = Callable[[Iterable[Group]], Iterator[tuple[Group, list[Outcome] | Died | Failed]]]
 
-def outcomes(groups: Iterable[Group], processes: int) -> Generator[Outcome]:
+
+def outcomes(groups: Iterable[Group], processes: int, cluster: Cluster | None = None) -> Generator[Outcome]:
     """The outcome of each job, as they are done.
 
     A process that dies costs the file that it died of and no other: the files of its group are tried again,
-    each in a process of its own.
+    each alone.
     """
-    if processes == 1:
+    if cluster is not None:
+        yield from _mapped(groups, cluster.map_groups)
+    elif processes > 1:
+        yield from _mapped(groups, lambda some: map_unordered(work.embed_alone, some, processes))
+    else:
         for group in groups:
             yield from work.embed_group(group)
-        return
+
+
+def _mapped(groups: Iterable[Group], map_groups: MapGroups) -> Iterator[Outcome]:
     died: list[Group] = []
-    for group, answer in map_unordered(work.embed_alone, groups, processes):
-        if isinstance(answer, Died) and len(group.jobs) == 1 and not group.settings.shard_files:
-            yield Outcome(group.jobs[0], error=str(answer), final=False)
-        elif isinstance(answer, Died):
-            died.append(group)
-        else:
+    for group, answer in map_groups(groups):
+        if isinstance(answer, list):
             yield from answer
+        elif len(group.jobs) == 1 and not group.settings.shard_files:
+            yield _lost(group, answer)[0]
+        else:
+            died.append(group)
     if died:
-        yield from _one_by_one(died, processes)
+        yield from _one_by_one(died, map_groups)
 
 
-def _one_by_one(groups: list[Group], processes: int) -> Generator[Outcome]:
+def _one_by_one(groups: list[Group], map_groups: MapGroups) -> Iterator[Outcome]:
     bad: dict[tuple[str, str], str] = {}
-    alone = (single for group in groups for single in group.alone())
-    for single, answer in map_unordered(work.embed_alone, alone, processes):
-        (job,) = single.jobs
-        if isinstance(answer, Died):
-            bad[job.place] = str(answer)
-            if not single.is_trial:
-                yield Outcome(job, error=str(answer), final=False)
-        elif not single.is_trial:
+    for single, answer in map_groups(single for group in groups for single in group.alone()):
+        if not isinstance(answer, list):
+            bad[single.jobs[0].place] = str(answer)
+            answer = _lost(single, answer)
+        if not single.is_trial:
             yield from answer
     shards = [replace(group, bad=bad) for group in groups if group.settings.shard_files]
-    for group, answer in map_unordered(work.embed_alone, shards, processes):
-        if isinstance(answer, Died):  # of what no file alone dies of
-            yield from (Outcome(job, error=str(answer), final=False) for job in group.jobs)
-        else:
-            yield from answer
+    for group, answer in map_groups(shards) if shards else ():
+        yield from answer if isinstance(answer, list) else _lost(group, answer)
+
+
+def _lost(group: Group, answer: Died | Failed) -> list[Outcome]:
+    return [Outcome(job, error=str(answer), final=False) for job in group.jobs]
