@@ -149,6 +149,14 @@ def test_validation_is_the_mean_over_clips_in_inference_mode(in_float64):
     assert found == validate(state, Segments())
 
 
+def test_running_statistics_move_by_the_momentum_of_the_settings():
+    learner, seen = Learner(Settings(steps=1, batch_norm_momentum=0.25)).train(), []
+    norm = learner.encoder.network._bn0
+    norm.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    learner(torch.randn(2, 64, 96, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(norm.running_mean, 0.25 * seen[0].mean((0, 2, 3)))
+
+
 def test_parts_of_a_batch_have_a_loss_each():
     learner = Learner(Settings(steps=1, drop_connect_rate=0)).double().eval()
     generator = torch.Generator().manual_seed(0)
