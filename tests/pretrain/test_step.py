@@ -1,6 +1,7 @@
 """Training, validation and export against short loops written by hand."""
 
 import math
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -80,10 +81,10 @@ def views_by_hand(
     return front_end.log_mel(torch.cat([x, x_prime, warp_frequency(x, ratio)])), ratio
 
 
-def loss_by_hand(learner: Learner, log_mel: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor:
-    """Equation 7 and the cross-view loss, of one W."""
+def loss_by_hand(learner: Learner, h: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor:
+    """Equation 7 and the cross-view loss, of one W, on h of x, x' and x-hat."""
     w, heads = learner.loss.clip_similarity.weight, learner.heads
-    x, x_prime, x_hat = learner.encoder(log_mel).chunk(3)
+    x, x_prime, x_hat = h.chunk(3)
     own, place = torch.arange(len(x)), torch.arange(3).repeat(len(x))
     clip = F.cross_entropy(heads.clip(x.mean(1)) @ w @ heads.clip(x_prime.mean(1)).T, own)
     frames = [heads.frame(h) for h in (x, x_prime, x_hat)]
@@ -108,7 +109,7 @@ def test_two_steps_of_train_are_those_of_a_loop_by_hand(in_float64, tmp_path):
         log_mel, ratio = views_by_hand(*segments(number), seed)
         torch.manual_seed(seed)
         learner.zero_grad()
-        loss_by_hand(learner, log_mel, ratio).backward()
+        loss_by_hand(learner, learner.encoder(log_mel), ratio).backward()
         norm = math.sqrt(sum(float(p.grad.square().sum()) for p in learner.parameters()))
         # A tenth of a budget of two steps is no whole step, so the second one is past the warm-up.
         rate = 0.01 * (0.25 if number == 0 else 1) * 0.5 * (1 + math.cos(math.pi * number / 2))
@@ -144,9 +145,23 @@ def test_validation_is_the_mean_over_clips_in_inference_mode(in_float64):
     for number in range(2):
         log_mel, ratio = views_by_hand(*segments(50 + number, 3), step_seed(3, number, 0x76616C))
         with torch.no_grad():
-            losses.append(float(loss_by_hand(learner, log_mel, ratio)))
+            losses.append(float(loss_by_hand(learner, learner.encoder(log_mel), ratio)))
     assert found["loss"] == pytest.approx(sum(losses) / 2, rel=1e-9)
+    state.step = 7  # the same segments and x-hat every time
     assert found == validate(state, Segments())
+
+
+def test_a_step_takes_the_mean_of_the_losses_of_its_parts(in_float64):
+    state = RunState.fresh(replace(SETTINGS, accumulate=2, drop_connect_rate=0.0), torch.device("cpu"))
+    log_mel, ratio = views_by_hand(*segments(0), step_seed(3, 0, 0))
+    with torch.no_grad():
+        views = state.learner.encoder(log_mel).chunk(3)
+        halves = [
+            loss_by_hand(state.learner, torch.cat([view[rows] for view in views]), ratio[rows])
+            for rows in (slice(0, 2), slice(2, 4))
+        ]
+    metrics, _ = step.take_step(state, segments(0), 0.01)
+    assert float(metrics["loss"]) == pytest.approx(float(sum(halves)) / 2, rel=1e-9)
 
 
 def test_running_statistics_move_by_the_momentum_of_the_settings():
