@@ -4,10 +4,14 @@ A trial runs a verb in a process forked from this one, so that imports are paid 
 
 - kill: SIGKILL or SIGTERM at a random moment, then the same command again;
 - double: the same command twice at once;
-- starve: no file may grow beyond a few bytes, as on a full disk, then the same command again.
+- starve: no file may grow beyond a few bytes, then the same command again;
+- full: the disk has room for a part of the result only, then the same command with more room;
+- locked: the disk is read-only, then the same command on one that can be written to.
 
-After each the result must equal, byte for byte, that of a run that was let alone, no process may be left,
-and no temporary file. ``python tests/disturb.py --trials 200`` tries hundreds and prints a table.
+The last two mount a disk in memory, as only root may. A command that was starved of its disk ends with a
+status that is not 0, in words and not in a traceback. After each trial the result must equal, byte for byte,
+that of a run that was let alone, no process may be left, and no temporary file.
+``python tests/disturb.py --trials 200`` tries hundreds and prints a table.
 """
 
 from __future__ import annotations
@@ -25,14 +29,16 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 MARK = "HEAR_MSSS_TRIAL"
 PATIENCE_S = 120.0
-KINDS = ("kill", "double", "starve")
+KINDS = ("kill", "double", "starve", "full", "locked")
+MOUNTED = ("full", "locked")
+ROOMY = "size=256m"
 STARVED_BYTES = 600
 writers: dict[int, subprocess.Popen[bytes]] = {}  # of the logs, by the process whose log it is
 LEFT = ("*.tmp", "*.part", "*.partial")
@@ -78,8 +84,44 @@ def digest(folder: Path, verb: Verb) -> dict[str, str]:
     return found
 
 
-def start(verb: Verb, folder: Path, log: Path, limit_bytes: int | None = None) -> int:
-    """Fork a process that runs the verb; returns its id. All that it begins carries its mark."""
+def can_mount() -> bool:
+    """Whether this process may mount a disk in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with mounted(Path(folder)):
+                return True
+        except (OSError, subprocess.CalledProcessError):
+            return False
+
+
+def mount(*arguments: str | Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", *arguments], check=True, capture_output=True)
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[None]:
+    """A disk in memory at a folder."""
+    folder.mkdir(exist_ok=True)
+    mount(ROOMY, "tmpfs", folder)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def bytes_in(folder: Path) -> int:
+    """What the files below a folder take, in whole pages, with a page for each name."""
+    pages = (-(-path.lstat().st_size // 4096) + 1 for path in folder.rglob("*"))
+    return 4096 * sum(pages)
+
+
+def start(verb: Verb, folder: Path, log: Path, limit_bytes: int | None = None, boast: bool = False) -> int:
+    """Fork a process that runs the verb; returns its id. All that it begins carries its mark.
+
+    Args:
+        limit_bytes: no file may be larger.
+        boast: the disk claims to have room, so that no check of free space refuses to begin.
+    """
     # Not a file, whose size would be limited, too.
     output = subprocess.Popen(["tee", "-a", str(log)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     assert output.stdin
@@ -96,6 +138,9 @@ def start(verb: Verb, folder: Path, log: Path, limit_bytes: int | None = None) -
             os.dup2(output.stdin.fileno(), stream)
         if limit_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+        if boast:
+            usage = shutil.disk_usage(folder)
+            shutil.disk_usage = lambda path: usage._replace(free=1 << 40)
         status = verb.command(folder)
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 71
@@ -142,25 +187,53 @@ def finish(process: int) -> int:
     return status
 
 
-def disturb(
-    verb: Verb, kind: str, inputs: Path, expected: dict[str, str], length_s: float, seed: int
-) -> Trial:
-    """One trial on a copy of ``inputs``."""
+@dataclass(frozen=True)
+class Alone:
+    """A run that was let alone: its input and result, the time that it took, and its bytes on disk."""
+
+    inputs: Path
+    result: dict[str, str]
+    length_s: float
+    grown_bytes: int
+
+
+def first_run(verb: Verb, kind: str, folder: Path, log: Path, alone: Alone, chance: random.Random) -> str:
+    """The run that is disturbed, any kind but "double"; returns what is wrong with how it ended."""
+    if kind == "full":
+        room = bytes_in(folder) + round(chance.uniform(0, 0.9) * alone.grown_bytes)
+        mount(f"remount,size={room}", folder)
+    elif kind == "locked":
+        mount("remount,ro", folder)
+    limit = STARVED_BYTES if kind == "starve" else None
+    process = start(verb, folder, log, limit, boast=kind == "full" and chance.random() < 0.7)
+    if kind == "kill":
+        time.sleep(chance.uniform(0, alone.length_s))
+        os.kill(process, chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
+    status = finish(process)
+    if kind in MOUNTED:
+        mount(f"remount,rw,{ROOMY}", folder)
+    text = log.read_text(errors="replace")
+    # A result may fit all the same, since what is temporary is counted, too.
+    if kind != "kill" and (status not in (1, 2) or "Traceback" in text) and (status or kind == "locked"):
+        return f"ended with {status}: {text[-300:]}"
+    return ""
+
+
+def disturb(verb: Verb, kind: str, alone: Alone, seed: int) -> Trial:
+    """One trial on a copy of the input."""
     trial, chance = Trial(verb.name, kind), random.Random(seed)
-    with tempfile.TemporaryDirectory() as temporary:
+    with ExitStack() as stack:
+        temporary = stack.enter_context(tempfile.TemporaryDirectory())
         folder, log = Path(temporary) / "work", Path(temporary) / "log"
-        shutil.copytree(inputs, folder, symlinks=True)
+        if kind in MOUNTED:
+            stack.enter_context(mounted(folder))
+        shutil.copytree(alone.inputs, folder, symlinks=True, dirs_exist_ok=True)
         if kind == "double":
             processes = [start(verb, folder, log), start(verb, folder, log)]
             statuses = [finish(process) for process in processes]
         else:
-            process = start(verb, folder, log, STARVED_BYTES if kind == "starve" else None)
-            if kind == "kill":
-                time.sleep(chance.uniform(0, length_s))
-                os.kill(process, chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
-            first = finish(process)
-            if kind == "starve" and first != 1 and "Traceback" in log.read_text(errors="replace"):
-                trial.problems.append(f"starved, it ended with {first}")
+            if problem := first_run(verb, kind, folder, log, alone, chance):
+                trial.problems.append(problem)
             if left := wait_until_gone(folder):
                 trial.problems.append(f"{len(left)} orphans: {left}")
             statuses = [finish(start(verb, folder, log))]
@@ -169,8 +242,8 @@ def disturb(
         refused = verb.refusal and kind == "double" and verb.refusal in log.read_text(errors="replace")
         if any(statuses) and not (refused and sorted(statuses) == [0, 2]):
             trial.problems.append(f"statuses {statuses}: {log.read_text(errors='replace')[-300:]}")
-        if digest(folder, verb) != expected:
-            differing = set(digest(folder, verb).items()) ^ set(expected.items())
+        if digest(folder, verb) != alone.result:
+            differing = set(digest(folder, verb).items()) ^ set(alone.result.items())
             trial.problems.append(f"another result: {sorted({name for name, _ in differing})[:3]}")
         if remains := [path.name for pattern in LEFT for path in folder.rglob(pattern)]:
             trial.problems.append(f"left: {remains[:3]}")
@@ -183,18 +256,18 @@ def disturb(
 def trials(verb: Verb, kinds: list[str], seed: int = 0) -> list[Trial]:
     """A trial for each of ``kinds``, after one run that is let alone."""
     with tempfile.TemporaryDirectory() as temporary:
-        inputs, alone, log = (Path(temporary) / name for name in ("inputs", "alone", "log"))
+        inputs, folder, log = (Path(temporary) / name for name in ("inputs", "alone", "log"))
         inputs.mkdir()
         # In a process of its own, too: a fork of one that has used autograd cannot use it.
         made = finish(start(Verb(verb.name, verb.setup, lambda folder: verb.setup(folder) or 0), inputs, log))
         assert made == 0, f"the input of {verb.name}: {log.read_text()}"
-        shutil.copytree(inputs, alone, symlinks=True)
+        shutil.copytree(inputs, folder, symlinks=True)
         begun = time.monotonic()
-        status = finish(start(verb, alone, log))
+        status = finish(start(verb, folder, log))
         length_s = time.monotonic() - begun
-        expected = digest(alone, verb)
-        assert status == 0 and expected, f"{verb.name} alone ended with {status}: {log.read_text()}"
-        return [disturb(verb, kind, inputs, expected, length_s, seed + n) for n, kind in enumerate(kinds)]
+        alone = Alone(inputs, digest(folder, verb), length_s, bytes_in(folder) - bytes_in(inputs))
+        assert status == 0 and alone.result, f"{verb.name} alone ended with {status}: {log.read_text()}"
+        return [disturb(verb, kind, alone, seed + n) for n, kind in enumerate(kinds)]
 
 
 def main() -> int:
