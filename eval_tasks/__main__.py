@@ -6,6 +6,7 @@ python -m eval_tasks <verb> --help    explains a verb in full
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from importlib import import_module
 
@@ -41,6 +42,8 @@ def usage() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names that are not UTF-8 are shown with their bytes
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0 if argv else 2
@@ -68,9 +71,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.errno not in MACHINE_ERRORS:
-            raise
-        print(f"error: {error}; the same command continues where this one stopped", file=sys.stderr)
+        goes_on = "; the same command continues where this one stopped"
+        print(f"error: {error}{goes_on if error.errno in MACHINE_ERRORS else ''}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; the same command continues where this one stopped", file=sys.stderr)

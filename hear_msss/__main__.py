@@ -13,6 +13,7 @@ OUT/embeddings.jsonl says what was made from what. Bad files are named at the en
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -33,6 +34,8 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names that are not UTF-8 are shown with their bytes
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(
         "hear-msss", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

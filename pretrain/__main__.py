@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 
@@ -21,6 +22,8 @@ VERBS = {
 def main(argv: list[str] | None = None) -> int:
     """Run a verb; 2 where the input is wrong or training diverged, otherwise the verb's own exit status."""
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names that are not UTF-8 are shown with their bytes
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(
         prog="python -m pretrain",
         formatter_class=argparse.RawDescriptionHelpFormatter,

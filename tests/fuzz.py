@@ -19,6 +19,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import fuzz_arguments
 import torch
 
 from eval_tasks.adapters.csv_rows import read_table
@@ -197,14 +198,15 @@ def weights_file(made: list[tuple[bytes, bytes]] = []) -> tuple[bytes, bytes]:  
 
 # Kind: what reads it, the errors that its documentation names, its share.
 KINDS: dict[str, tuple[Callable[[Path, random.Random], None], tuple[type[Exception], ...], float]] = {
-    "task folders (check)": (task_folders, (), 0.25),
-    "results": (results, (), 0.15),
+    "task folders (check)": (task_folders, (), 0.2),
+    "results": (results, (), 0.1),
     "pickles": (pickles, (), 0.1),
     "tables": (tables, (UserError,), 0.1),
-    "options": (options, (TypeError, ValueError), 0.15),
+    "options": (options, (TypeError, ValueError), 0.1),
     "settings": (settings, (ValueError,), 0.1),
-    "tensors": (tensors, (TypeError, ValueError), 0.1),
+    "tensors": (tensors, (TypeError, ValueError), 0.05),
     "weights files": (weights, (ValueError,), 0.05),
+    "command lines": (fuzz_arguments.try_one, (ValueError,), 0.2),
 }
 
 
@@ -220,7 +222,8 @@ def tried(kind: str, count: int, seed: int) -> Iterator[tuple[str, str]]:
             except documented as error:
                 yield "refused", str(error)
             except Exception as error:
-                yield "wrong", f"seed {seed + number}: {type(error).__name__}: {str(error)[:200]}"
+                notes = "; ".join(getattr(error, "__notes__", ()))
+                yield "wrong", f"seed {seed + number}: {type(error).__name__}: {str(error)[:300]} {notes}"
 
 
 def main() -> int:
