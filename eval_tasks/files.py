@@ -87,6 +87,15 @@ def refuse_links_outside(folder: Path, paths: Iterable[Path]) -> None:
             )
 
 
+def refuse_pipe(path: Path) -> None:
+    """
+    Raises:
+        UserError: a pipe or a device, from which reading could wait for ever.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{path} is a pipe or a device: expected a file; write its content into one")
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete what killed processes left of ``replacing`` anywhere under ``folder``."""
     for path in folder.rglob(".*.tmp"):
@@ -107,8 +116,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        UserError: no such file, not JSON, or JSON of another kind.
+        UserError: no such file, a pipe, not JSON, or JSON of another kind.
     """
+    refuse_pipe(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -136,6 +136,8 @@ def start(verb: Verb, folder: Path, log: Path, limit_bytes: int | None = None, b
         os.environ[MARK] = str(folder)
         for stream in (1, 2):
             os.dup2(output.stdin.fileno(), stream)
+        # The old ones may have been files, in which Python seeks.
+        sys.stdout, sys.stderr = (os.fdopen(stream, "w", 1, closefd=False) for stream in (1, 2))
         if limit_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
         if boast:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval_tasks.errors import UserError
+from eval_tasks.files import refuse_pipe
 
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -16,8 +17,9 @@ def read_text(path: Path) -> str:
     """The text of a UTF-8 file, without a byte-order mark.
 
     Raises:
-        UserError: no such file, or another encoding; names the line.
+        UserError: no such file, a pipe, or another encoding; names the line.
     """
+    refuse_pipe(path)
     try:
         content = path.read_bytes()
     except OSError as error:

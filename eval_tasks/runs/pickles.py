@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from eval_tasks.errors import UserError
+from eval_tasks.files import refuse_pipe
 
 PLAIN_VALUES = (str, int, float, bool, type(None))
 NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
@@ -72,6 +73,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _load(path: Path, allowed: Mapping[tuple[str, str], Any]) -> Any:
+    refuse_pipe(path)
     try:
         with path.open("rb") as content:
             return _PlainUnpickler(content, allowed).load()

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_tasks.errors import UserError
-from eval_tasks.files import read_json, unsafe_name, write_json, write_text
+from eval_tasks.files import read_json, refuse_pipe, unsafe_name, write_json, write_text
 
 METADATA_FILE = "task_metadata.json"
 VOCABULARY_FILE = "labelvocabulary.csv"
@@ -120,6 +120,7 @@ class TaskFolder:
             UserError: no such file, or indices that are not 0, 1, 2, ...
         """
         file = self.path / VOCABULARY_FILE
+        refuse_pipe(file)
         try:
             with file.open(newline="", encoding="utf-8") as stream:
                 rows = list(csv.DictReader(stream))

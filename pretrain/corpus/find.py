@@ -20,7 +20,14 @@ class SourceFile:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file without its byte-order mark; empty ones and comments (``#``) left out."""
+    """The lines of a text file without its byte-order mark; empty ones and comments (``#``) left out.
+
+    Raises:
+        OSError: no such file.
+        ValueError: a pipe or a device.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():  # reading could wait for ever
+        raise ValueError(f"{path} is a pipe or a device: expected a text file; write its content into one")
     lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 

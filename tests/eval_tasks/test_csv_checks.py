@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +43,19 @@ def test_times_that_do_not_fit_the_recordings(birds, capsys, start, end, options
     assert events(birds, first_events(birds, start, end), *options) == 1
     assert words in capsys.readouterr().err
     assert not (birds / "out/birds-v1-full").exists()
+
+
+def test_a_pipe_is_no_table_and_no_recording(birds, capsys):
+    """Whoever opens a pipe waits for its writer, so this runs in a process that can be ended."""
+    os.mkfifo(birds / "table.csv")
+    command = [sys.executable, "-m", "eval_tasks", "prepare", "csv", "--csv", birds / "table.csv"]
+    command += ["--audio", birds / "audio", "--name", "birds", "--type", "scene", "--out", birds / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "table.csv is a pipe or a device" in done.stderr
+    os.mkfifo(birds / "audio/pipe.wav")
+    (birds / "pipes.csv").write_text("file,label\npipe.wav,wren\n")
+    assert prepare(birds, name="pipes.csv") == 1
+    assert "pipe.wav" in capsys.readouterr().err
 
 
 def test_events_that_overhang_a_little_are_cut(birds):

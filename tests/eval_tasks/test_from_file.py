@@ -1,7 +1,7 @@
 """`download --from-file`: archives that are on disk."""
 
+import tarfile
 import zipfile
-from pathlib import Path
 
 import pytest
 from task_archives import FOLDER, assert_whole, make_tar, task_archive
@@ -31,15 +31,29 @@ def test_from_file_adds_a_sample_rate_and_refuses_other_clips(tmp_path, capsys):
     assert "other clips or labels" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "a/../../outside.txt"])
+@pytest.mark.parametrize(
+    "name", ["../outside.txt", "{folder}/outside.txt", "a/../../outside.txt", "a\\..\\outside.txt"]
+)
 def test_archive_that_points_outside(tmp_path, name, capsys):
-    archive = tmp_path / "in" / "evil.tar"
+    archive, name = tmp_path / "in" / "evil.tar", name.format(folder=tmp_path)
     archive.parent.mkdir()
     archive.write_bytes(make_tar({"task_metadata.json": b"{}", name: b"evil"}))
     out = tmp_path / "in" / "tasks"
-    main(["download", "--from-file", str(archive), "--out", str(out)])
-    assert not list(tmp_path.glob("outside.txt")) and not Path("/outside.txt").exists()
-    assert not list(archive.parent.glob("outside.txt"))
+    assert main(["download", "--from-file", str(archive), "--out", str(out)]) == 1
+    assert f"member {name!r} points outside the archive" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*outside.txt"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_archive_with_a_link_or_a_device(tmp_path, kind, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    member = tarfile.TarInfo("a/task.wav")
+    member.type, member.linkname = kind, str(tmp_path / "mine.txt")
+    with tarfile.open(tmp_path / "evil.tar", "w") as tar:
+        tar.addfile(member)
+    assert main(["download", "--from-file", str(tmp_path / "evil.tar"), "--out", str(tmp_path / "out")]) == 1
+    assert "'a/task.wav' is neither a plain file nor a folder" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("task.wav"))
 
 
 def test_zip_archive_that_points_outside(tmp_path, capsys):

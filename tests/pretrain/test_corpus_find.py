@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from packing import content, noise, rows, run_pack, write
@@ -36,6 +38,14 @@ def test_file_lists_names_and_exclusions(tmp_path):
     with pytest.raises(ValueError, match=r"names/no_such\.wav \(1 in all\)"):
         run_pack(*command)
     assert not (tmp_path / "no").exists()
+
+
+def test_a_pipe_is_no_list(tmp_path):
+    """Whoever opens a pipe waits for its writer, so this runs in a process that can be ended."""
+    os.mkfifo(tmp_path / "list.txt")
+    command = [sys.executable, "-m", "pretrain", "pack", tmp_path / "list.txt", "--out", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "list.txt is a pipe or a device" in done.stderr
 
 
 def test_source_per_folder(tmp_path):
