@@ -34,10 +34,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     What killed processes left of earlier ones is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        process = leftover.name.split(".")[-2]
-        if process.isdecimal() and not is_running(int(process)):
-            shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in leftovers(path):
+        shutil.rmtree(leftover, ignore_errors=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.mkdir()
     try:
@@ -45,6 +43,16 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What killed processes left of ``path`` under temporary names."""
+    found = []
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        process = leftover.name.split(".")[-2]
+        if process.isdecimal() and not is_running(int(process)):
+            found.append(leftover)
+    return found
 
 
 def is_running(process: int) -> bool:
@@ -103,7 +111,10 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a whole file, and remove what killed processes left of earlier ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in leftovers(path):
+        leftover.unlink(missing_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -19,15 +19,19 @@ def _machine() -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, tidy: bool = True) -> Iterator[Path]:
     """A temporary path in the folder of ``path``, which takes its place at the end of the ``with`` block.
 
     The folder is made if it is missing. After an error in the block, ``path`` is as it was before. Each
-    process has a temporary name of its own, so that several may write the same file at the same time. What
-    killed processes left of this file is deleted.
+    process has a temporary name of its own, so that several may write the same file at the same time.
+
+    Args:
+        path: of the whole file.
+        tidy: delete what killed processes left of this file. The folder is read for it, which is too much
+            where one file of thousands is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*-*.part"):
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*-*.part") if tidy else ():
         _remove_if_left(part)
     temporary = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.part")
     try:

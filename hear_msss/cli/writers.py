@@ -114,5 +114,5 @@ def write_file(
     path: Path, kind: str, blocks: Iterable[Block], rows: int, size: int, timestamps: bool
 ) -> None:
     """Write the embeddings of one clip; ``path`` appears when it is whole."""
-    with replacing(path) as temporary:
+    with replacing(path, tidy=False) as temporary:
         WRITERS[kind](temporary, blocks, rows, size, timestamps)

@@ -40,13 +40,18 @@ def block(fields: bytes) -> bytes:
     return struct.pack("<L", zlib.crc32(header)) + header
 
 
-def write_rar(path: Path, files: dict[str, bytes], method: int = 0) -> Path:
+def write_rar(path: Path, files: dict[str, bytes], method: int = 0, link: str = "") -> Path:
+    """``link``: what all members are links to."""
+    redirection = number(5) + number(1) + number(0) + number(len(link)) + link.encode()  # a link of Unix
+    extra = number(len(redirection)) + redirection if link else b""
+    extra_length = number(len(extra)) if link else b""
     parts = [b"Rar!\x1a\x07\x01\x00", block(number(1) + number(0) + number(0))]
     for name, data in files.items():
-        fields = number(2) + number(2) + number(len(data))  # a file; data follow; their length
+        fields = number(2) + number(3 if link else 2)  # a file; data follow, and extra fields
+        fields += extra_length + number(len(data))
         fields += number(4) + number(len(data)) + number(0o100644)  # with CRC; unpacked length; attributes
         fields += struct.pack("<L", zlib.crc32(data)) + number(method << 7) + number(1)  # packed how; Unix
-        fields += number(len(name)) + name.encode()
+        fields += number(len(name)) + name.encode() + extra
         parts += [block(fields), data]
     parts.append(block(number(5) + number(0) + number(0)))
     path.write_bytes(b"".join(parts))
@@ -83,6 +88,14 @@ def test_rar_that_points_outside(tmp_path):
     with pytest.raises(UserError, match=r"points outside"):
         unpack(archive, tmp_path / "out")
     assert not (tmp_path / "evil.wav").exists()
+
+
+def test_rar_with_a_link(tmp_path):
+    (tmp_path / "mine.wav").write_bytes(b"mine")
+    archive = write_rar(tmp_path / "hive.rar", {"hive.wav": b""}, link=str(tmp_path / "mine.wav"))
+    with pytest.raises(UserError, match=r"'hive\.wav' is neither a file nor a folder"):
+        unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 # zip in parts

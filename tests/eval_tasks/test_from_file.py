@@ -56,6 +56,19 @@ def test_archive_with_a_link_or_a_device(tmp_path, kind, capsys):
     assert not list((tmp_path / "out").rglob("task.wav"))
 
 
+def test_archive_with_a_sparse_file(tmp_path, capsys):
+    """Its member says that it holds nothing, and unpacks to a megabyte."""
+    header = bytearray(tarfile.TarInfo("a/task.wav").tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = tarfile.GNUTYPE_SPARSE
+    header[386:410] = b"%011o\0%011o\0" % (1 << 20, 0)  # where data begin, and how much
+    header[483:495] = b"%011o\0" % (1 << 20)  # the whole
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "evil.tar").write_bytes(header + bytes(1024))
+    assert main(["download", "--from-file", str(tmp_path / "evil.tar"), "--out", str(tmp_path / "out")]) == 1
+    assert "'a/task.wav' is neither a plain file nor a folder" in capsys.readouterr().err
+
+
 def test_zip_archive_that_points_outside(tmp_path, capsys):
     archive = tmp_path / "evil.zip"
     with zipfile.ZipFile(archive, "w") as zipped:

@@ -8,19 +8,24 @@ import pickle
 import random
 import tarfile
 import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import requests
 import soundfile
+import torch
 from made_embeddings import embeddings_folder
 
 from eval_tasks.__main__ import main
 from eval_tasks.errors import UserError
 from eval_tasks.files import refuse_links_outside, unsafe_name
+from eval_tasks.probe.linear import Protocol
 from eval_tasks.report import text
 from eval_tasks.runs import harness
-from eval_tasks.runs.claim import written_folders
+from eval_tasks.runs.claim import claim_model_folder, written_folders
+from eval_tasks.runs.pickles import read_labels
+from eval_tasks.runs.results import IDENTITY
 from eval_tasks.runs.run_task import TaskJob, run_task
 from eval_tasks.tasks import archives
 from eval_tasks.tasks.download import install
@@ -73,11 +78,47 @@ def test_a_task_folder_reaches_nothing_outside(task, tmp_path, capsys, name, whe
     assert main(["check", str(task), "--sample-rate", str(RATE)]) == 1
 
 
-def test_resample_does_not_write_through_links(task, tmp_path, capsys):
+@pytest.mark.parametrize("link", ["", "train"])
+def test_resample_does_not_write_through_links(task, tmp_path, capsys, link):
     (tmp_path / "elsewhere").mkdir()
-    (task / f"8000-from-{RATE}.partial").symlink_to(tmp_path / "elsewhere")
+    partial = task / f"8000-from-{RATE}.partial"
+    if link:
+        partial.mkdir()
+    (partial / link).symlink_to(tmp_path / "elsewhere")
     assert main(["resample", str(task), "--sample-rate", "8000", "--jobs", "1", "--quiet"]) == 1
     assert "is a link to" in capsys.readouterr().err and not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        *("logs", "embeddings", "predictions", "model.json"),
+        *("logs/x.log", "logs/.x.lock", "embeddings/module", "embeddings/module/task"),
+        *("predictions/default", "predictions/default/task"),
+    ],
+)
+def test_a_model_folder_with_a_link_outside_is_not_claimed(tmp_path, link):
+    model, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (model / link).parent.mkdir(parents=True)
+    (model / link).symlink_to(elsewhere)
+    with pytest.raises(UserError, match="is a link to"):
+        claim_model_folder(model, dict.fromkeys(IDENTITY, ""), "refuse")
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("link", ["probe", "probe/{protocol}", "probe/{protocol}/beeps-v1-full"])
+def test_probe_does_not_write_through_links(tmp_path, capsys, link):
+    model, elsewhere = tmp_path / "out/model", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    parts = {split: (np.eye(2), [["a"], ["b"]]) for split in METADATA["splits"]}
+    embeddings_folder(model / "embeddings/module/beeps-v1-full", parts, ["a", "b"], ["top1_acc"])
+    (model / "model.json").write_text("{}")
+    path = model / link.format(protocol=Protocol(epochs=1).name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(elsewhere)
+    assert main(["probe", "--out", str(tmp_path / "out"), "--seeds", "1", "--epochs", "1"]) == 1
+    assert "is a link to" in capsys.readouterr().err and not list(elsewhere.iterdir())
 
 
 def test_a_run_folder_is_not_written_through_links(tmp_path):
@@ -126,6 +167,15 @@ def test_received_embeddings_run_no_code(tmp_path, monkeypatch, wrap):
     result = run_task(job)
     assert result.status == "failed" and "valid.target-labels.pkl was not read" in result.error
     assert len(started) == 1 and not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("label", [np.float64(1), OrderedDict(), torch.ones(1), {"a": 1}, ["a"], b"a"])
+def test_labels_are_strings_and_plain_numbers(tmp_path, label):
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps([["a"], [label]]))
+    with pytest.raises(UserError, match=r"not read|expected a list of labels"):
+        read_labels(tmp_path / "x.pkl")
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps([["a"], ["b", 1, 0.5, True, None]]))
+    assert read_labels(tmp_path / "x.pkl") == [["a"], ["b", 1, 0.5, True, None]]
 
 
 def content(folder):
@@ -212,18 +262,39 @@ def test_a_task_at_an_archives_root_gets_its_own_name(task, tmp_path):
     assert not list((tmp_path / "out").glob(".unpacked*"))
 
 
-def test_a_record_names_no_file_outside(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["../evil", ".evil", "a/b"])
+def test_a_task_at_an_archives_root_cannot_be_called_anything(task, tmp_path, name):
+    metadata = json.loads((task / "task_metadata.json").read_text())
+    (task / "task_metadata.json").write_text(json.dumps({**metadata, "task_name": name}))
+    with tarfile.open(tmp_path / "root.tar", "w") as tar:
+        tar.add(task, ".")
+    with pytest.raises(UserError, match="cannot be the name of a task folder"):
+        install(tmp_path / "root.tar", tmp_path / "out")
+    assert not list(tmp_path.rglob("*evil*")) and not list(tmp_path.glob("out/[!.]*"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"key": "../x.tar.gz"}, "expected a file name"),
+        ({"links": {"self": "file:///etc/passwd"}}, "expected a file name, an address"),
+        ({"checksum": "00"}, "expected such as md5:"),
+        ({"checksum": "crc32:00"}, "expected such as md5:"),
+    ],
+)
+def test_a_record_names_no_file_outside_no_file_here_and_a_checksum(tmp_path, monkeypatch, wrong, words):
     class Answer:
         def raise_for_status(self):
             pass
 
         def json(self):
             links = {"self": "https://example.org/x"}
-            return {"files": [{"key": "../x.tar.gz", "links": links, "checksum": "md5:00", "size": 1}]}
+            return {"files": [{"key": "x.tar.gz", "links": links, "checksum": "md5:00", "size": 1, **wrong}]}
 
     monkeypatch.setattr(requests, "get", lambda *args, **options: Answer())
-    with pytest.raises(UserError, match="expected a file name"):
+    with pytest.raises(UserError, match=words):
         record_files("https://example.org", "1", tmp_path / "lock.json", refresh=False)
+    assert not (tmp_path / "lock.json").exists()
 
 
 def test_names_are_text_in_markdown_csv_and_figures():

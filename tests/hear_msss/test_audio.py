@@ -124,6 +124,22 @@ def test_joined_aac_of_two_rates_comes_at_one(tmp_path):
         assert sound.warnings == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:1,\n{path}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile '{path}'\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\nfile:{path}\n#EXT-X-ENDLIST\n",
+    ],
+)
+def test_a_list_of_sounds_opens_none_of_them(tmp_path, text):
+    encode(tmp_path / "x.aac", tone(1), "aac")
+    for name in ("list.m3u8", "list.mp3"):
+        (tmp_path / name).write_text(text.format(path=tmp_path / "x.aac"))
+        with pytest.raises(SoundError, match="cannot be decoded"):
+            measure(tmp_path / name)
+
+
 def test_memory_does_not_grow_with_the_file(tmp_path):
     code = """if True:
         import resource, sys

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import hear_msss
+from hear_msss import weights
 from hear_msss.config import ModelConfig
 from hear_msss.encoder import Encoder
 from hear_msss.weights import Weights, load_weights, save_weights, untrained_encoder, untrained_weights
@@ -125,6 +126,22 @@ def test_odd_records_are_one_kind_of_error(encoder, tmp_path, metadata, message)
     rewritten(path, metadata)
     with pytest.raises(ValueError, match=re.escape(message)):
         load_weights(path)
+
+
+def test_shapes_are_compared_before_memory_is_taken(encoder, tmp_path, monkeypatch):
+    devices = []
+
+    def spy(config):
+        devices.append(torch.get_default_device().type)
+        return Encoder(config)
+
+    path = tmp_path / "w.safetensors"
+    save_weights(path, Weights(encoder, None, {}))
+    rewritten(path, {"config": '{"embedding_dim": 8192}'})
+    monkeypatch.setattr(weights, "Encoder", spy)
+    with pytest.raises(ValueError, match="does not fit the encoder"):
+        load_weights(path)
+    assert devices == ["meta"]
 
 
 def test_numbers_that_would_give_nan_are_refused(tmp_path):

@@ -87,6 +87,23 @@ def test_a_strangers_run_folder_runs_nothing_and_fetches_nothing(run, tmp_path, 
     assert resume(run, "--corpus", str(tmp_path / "corpus")) == 0
 
 
+class RunsCode:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_strangers_checkpoint_runs_nothing(run, tmp_path, capsys):
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    torch.save({**state, "step": RunsCode(tmp_path / "ran")}, run / "checkpoint.pt")
+    assert main(["export", str(run), "--out", str(tmp_path / "w.safetensors")]) == 2
+    assert resume(run) == 2
+    assert capsys.readouterr().err.count("checkpoint.pt cannot be read") == 2
+    assert not (tmp_path / "ran").exists()
+
+
 def test_locations():
     assert is_remote("https://host/a-{0..9}.tar") and is_remote("HTTP://host/a.tar")
     assert not is_remote("/data/a.tar") and not is_remote("a-{0..9}.tar") and not is_remote("c:\\data")
