@@ -30,19 +30,34 @@ def end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def at_once(jobs: int, count: int) -> int:
+    """How many of ``count`` pieces of work are done at the same time, at least 1.
+
+    Args:
+        jobs: what the user asks for; -1 stands for one for each core.
+
+    Raises:
+        UserError: 0, or less than -1.
+    """
+    if jobs == 0 or jobs < -1:
+        raise UserError(f"--jobs {jobs}: expected 1 or more, or -1 for one for each core")
+    return max(1, min(joblib.cpu_count() if jobs == -1 else jobs, count))
+
+
 def in_processes(
     function: Callable[..., Result], calls: Iterable[tuple[Any, ...]], jobs: int
 ) -> Iterator[Result]:
     """Results of ``function(*arguments)`` for each of ``calls``, as they come.
 
     Args:
-        jobs: processes; 1 works in this one, -1 stands for one for each core.
+        jobs: processes, at most one for each call; 1 works in this one, -1 stands for one for each core.
 
     Raises:
-        UserError: a worker was killed, most often for want of memory.
+        UserError: a worker was killed, most often for want of memory; or no such number of processes.
     """
+    calls = list(calls)
     parallel = joblib.Parallel(
-        n_jobs=jobs,
+        n_jobs=at_once(jobs, len(calls)),
         return_as="generator_unordered",
         initializer=end_with_parent,
         initargs=(os.getpid(),),

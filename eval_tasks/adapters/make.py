@@ -16,7 +16,7 @@ from eval_tasks.adapters.raw_data import DATA_SETS
 from eval_tasks.errors import UserError
 from eval_tasks.locks import lock_of, locked
 from eval_tasks.tasks.archives import as_folders
-from eval_tasks.tasks.resample import resample_task
+from eval_tasks.tasks.resample import refuse_rates, resample_task
 from eval_tasks.tasks.task_folder import METADATA_FILE, TaskFolder
 
 
@@ -56,8 +56,7 @@ def make_task(
     Raises:
         UserError: see ``prepare``.
     """
-    if any(rate <= 0 for rate in sample_rates):
-        raise UserError(f"sample rates {list(sample_rates)}: expected numbers of Hz above 0")
+    refuse_rates(sample_rates)
     plan = adapter.plan(folders, options)
     path = out / plan.folder_name
     with locked(lock_of(path)):

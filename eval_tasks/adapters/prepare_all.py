@@ -12,7 +12,7 @@ from eval_tasks.adapters.make import ADAPTERS, make_task
 from eval_tasks.adapters.raw_data import RawData, raw_data
 from eval_tasks.errors import UserError
 from eval_tasks.tasks.archives import as_folders
-from eval_tasks.workers import in_processes
+from eval_tasks.workers import at_once, in_processes
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,11 @@ def prepare_all(
                 yield Outcome(name, "missing", f"{', '.join(missing)} of {entry.title}, from {entry.url}")
         else:
             complete.append((entry, found))
+    tasks_at_once = at_once(jobs, len(complete))
     processes = (os.cpu_count() or 1) if jobs < 0 else jobs
-    at_once = max(1, min(processes, len(complete)))
-    calls = [
-        (entry, found, out, sample_rates, small, max(1, processes // at_once)) for entry, found in complete
-    ]
-    for outcomes in in_processes(make_tasks_of, calls, at_once):
+    each = max(1, processes // tasks_at_once)
+    calls = [(entry, found, out, sample_rates, small, each) for entry, found in complete]
+    for outcomes in in_processes(make_tasks_of, calls, tasks_at_once):
         yield from outcomes
 
 

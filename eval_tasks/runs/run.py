@@ -40,6 +40,7 @@ from eval_tasks.runs.run_settings import CHANGED, RunSettings
 from eval_tasks.runs.run_task import TaskJob, TaskResult, log_tail, run_task
 from eval_tasks.tasks.check import check_tasks, embedding_bytes
 from eval_tasks.tasks.task_folder import TaskFolder, task_paths
+from eval_tasks.workers import at_once
 
 __all__ = ["RunSettings", "TaskResult", "log_tail", "run_tasks"]
 
@@ -102,9 +103,10 @@ def task_jobs(
     ]
 
 
-def finished_jobs(jobs: Sequence[TaskJob], at_once: int) -> Iterator[TaskResult]:
+def finished_jobs(jobs: Sequence[TaskJob], number: int) -> Iterator[TaskResult]:
     """The result of each job, as it comes."""
-    parallel = joblib.Parallel(n_jobs=at_once, prefer="threads", return_as="generator_unordered")
+    number = at_once(number, len(jobs))
+    parallel = joblib.Parallel(n_jobs=number, prefer="threads", return_as="generator_unordered")
     return parallel(joblib.delayed(run_task)(job) for job in jobs)
 
 

@@ -14,6 +14,7 @@ import soundfile
 
 from eval_tasks.tasks.check_description import Problem
 from eval_tasks.tasks.task_folder import TaskFolder
+from eval_tasks.workers import at_once
 from hear_msss.audio import SoundError, open_sound
 
 MAY_DIFFER_S = 0.1  # decoders count the padding of compressed sound in their ways
@@ -86,7 +87,7 @@ def check_audio(
     paths = [task.audio_path(sample_rate, *clip) for clip in clips]
     check = joblib.delayed(check_clip)
     # Threads: reading audio releases the interpreter's lock.
-    reports = joblib.Parallel(n_jobs=jobs, prefer="threads")(
+    reports = joblib.Parallel(n_jobs=at_once(jobs, len(paths)), prefer="threads")(
         check(path, sample_rate, not quick or uses[name] > 1)
         for path, (_, name) in zip(paths, clips, strict=True)
     )

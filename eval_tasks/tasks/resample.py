@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import soundfile
@@ -24,7 +25,7 @@ from eval_tasks.locks import lock_of, locked
 from eval_tasks.tasks.audio import write_audio
 from eval_tasks.tasks.task_folder import UNFINISHED, TaskFolder, find_tasks
 from eval_tasks.workers import for_each_clip
-from hear_msss.audio import SoundError, read_mono
+from hear_msss.audio import HIGHEST_HZ, LOWEST_HZ, SoundError, read_mono
 
 
 def expected_frames(frames: int, from_rate: int, to_rate: int) -> int:
@@ -147,6 +148,16 @@ def resample_task(
     return True
 
 
+def refuse_rates(sample_rates: Sequence[int]) -> None:
+    """
+    Raises:
+        UserError: sample rates that no sound has.
+    """
+    if any(not LOWEST_HZ <= rate <= HIGHEST_HZ for rate in sample_rates):
+        given = ", ".join(map(str, sample_rates))
+        raise UserError(f"sample rate {given}: expected {LOWEST_HZ} to {HIGHEST_HZ} Hz")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tasks", nargs="+", metavar="TASK", help="task folder, or a folder of them")
     parser.add_argument("--sample-rate", type=int, required=True, metavar="HZ", help="the rate to add")
@@ -160,8 +171,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.sample_rate <= 0:
-        raise UserError(f"--sample-rate {args.sample_rate}: expected a number of Hz above 0")
+    refuse_rates([args.sample_rate])
     failed = []
     for task in find_tasks(args.tasks):
         try:

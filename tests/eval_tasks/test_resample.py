@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import soundfile
@@ -15,6 +16,7 @@ from eval_tasks.errors import UserError
 from eval_tasks.tasks import resample
 from eval_tasks.tasks.resample import resample_task
 from eval_tasks.tasks.task_folder import TaskFolder, write_description
+from eval_tasks.workers import at_once
 
 METADATA = {
     "task_name": "tones",
@@ -207,6 +209,26 @@ def test_disk_that_fills_up_in_the_middle(tmp_path, monkeypatch, capsys):
     monkeypatch.undo()
     assert main(arguments) == 0
     assert task.sample_rates == [16000, 48000] and not task.missing_audio(16000)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--sample-rate", "0"], "sample rate 0: expected 1000 to 1000000 Hz"),
+        (["--sample-rate", "2147483648"], "sample rate 2147483648: expected 1000 to 1000000 Hz"),
+        (["--sample-rate", "8000", "--jobs", "0"], "--jobs 0: expected 1 or more, or -1"),
+        (["--sample-rate", "8000", "--jobs", "-2"], "--jobs -2: expected 1 or more, or -1"),
+    ],
+)
+def test_numbers_without_sense_are_a_sentence(tmp_path, capsys, options, words):
+    task = make_task(tmp_path / "tones", 16000, clips=1, frames=1600)
+    assert main(["resample", str(task.path), *options]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_no_more_processes_than_pieces_of_work():
+    assert [at_once(jobs, count) for jobs, count in ((1, 9), (3, 9), (2**31, 9), (4, 0))] == [1, 3, 9, 1]
+    assert at_once(-1, 1000) == joblib.cpu_count()
 
 
 def test_one_bad_task_does_not_stop_the_others(tmp_path, capsys):
