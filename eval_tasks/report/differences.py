@@ -144,7 +144,7 @@ def _require_same_clips(first: Path, second: Path) -> None:
     names = [[file.name for file in _files(folder)] for folder in (first, second)]
     tasks = [TaskFolder.open(folder) for folder in (first, second)]
     same = names[0] == names[1] and tasks[0].splits == tasks[1].splits
-    same = same and all(list(tasks[0].split(name)) == list(tasks[1].split(name)) for name in tasks[0].splits)
+    same = same and all(_same_names(tasks[0], tasks[1], name) for name in tasks[0].splits)
     for name in names[0] if same else ():
         truths = [read_answers(folder / name) for folder in (first, second)]
         key = "target_events" if "target_events" in truths[0] else "target"
@@ -152,6 +152,14 @@ def _require_same_clips(first: Path, second: Path) -> None:
         same = same and one == other
     if not same:
         raise UserError("the test clips are not the same")
+
+
+def _same_names(one: TaskFolder, other: TaskFolder, split: str) -> bool:
+    """A split has the same clips in the same order; equal files need not be read through."""
+    files = [task.path / f"{split}.json" for task in (one, other)]
+    if files[0].read_bytes() == files[1].read_bytes():
+        return True
+    return list(one.split(split)) == list(other.split(split))
 
 
 def _plain(values: Any) -> Any:

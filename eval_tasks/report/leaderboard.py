@@ -8,6 +8,7 @@ where a system has no score.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from functools import cache
 from importlib import resources
@@ -43,6 +44,21 @@ def reference_scores(column: str) -> dict[str, float]:
     return {name: float(value) for name, value in numbers.items()}
 
 
+def clip_count(task: TaskFolder) -> int:
+    """Clips of all splits. Many models have the same task: its files are read through once."""
+    files = [task.path / f"{split}.json" for split in task.splits]
+    if not all(file.is_file() for file in files):
+        return sum(len(task.split(split)) for split in task.splits)  # which says what is missing
+    hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    key = f"{task.is_event} {' '.join(hashes)}"
+    if key not in _clip_counts:
+        _clip_counts[key] = sum(len(task.split(split)) for split in task.splits)
+    return _clip_counts[key]
+
+
+_clip_counts: dict[str, int] = {}
+
+
 def published_task(task: TaskFolder) -> HearTask | None:
     """The HEAR task that this folder is: by name, version, mode, splits and number of clips.
 
@@ -53,7 +69,7 @@ def published_task(task: TaskFolder) -> HearTask | None:
         metadata = task.metadata
         if "-".join(str(metadata[key]) for key in ("task_name", "version", "mode")) not in folders:
             continue
-        clips = sum(len(task.split(split)) for split in task.splits)
+        clips = clip_count(task)
         if task.name in folders and abs(clips - entry.clips) <= SIZE_TOLERANCE * entry.clips:
             return entry
     return None

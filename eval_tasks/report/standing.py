@@ -17,7 +17,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from eval_tasks.report.leaderboard import leaderboard, published_task
+from eval_tasks.report.leaderboard import clip_count, leaderboard, published_task
 from eval_tasks.runs.results import ModelFolder
 from eval_tasks.runs.scores import Score, heareval_scores
 from eval_tasks.tasks.registry import HearTask, hear_tasks
@@ -83,7 +83,7 @@ def task_score(done: Mapping[str, Path], grid: str, entry: HearTask) -> tuple[fl
             return math.nan, f"{entry.title}: {name} has no score with the {grid} grid"
         task = TaskFolder.open(done[name])
         if published_task(task) is not entry:
-            clips = sum(len(task.split(split)) for split in task.splits)
+            clips = clip_count(task)
             problem = f"{name} is not the published task ({clips} clips, not {entry.clips})"
             return math.nan, f"{entry.title}: {problem}"
         score = heareval_scores(done[name]).get(entry.score, Score.of([math.nan]))
