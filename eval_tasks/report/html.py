@@ -87,7 +87,8 @@ def scrolling(table: str, columns: int) -> str:
 def table(scores: Scores, protocol: str, bold: Mapping[tuple[str, str, str], str]) -> str:
     """Tasks and scores by models; ``bold`` as in ``eval_tasks.report.table.markdown_table``."""
     references = [name for name in scores.reference_names if shows_references(protocol, name)]
-    head = ["task", "score", *scores.models]
+    models = scores.models_of(protocol)
+    head = ["task", "score", *models]
     cells = [f"<th>{breakable(name)}</th>" for name in head]
     cells += [f'<th class="reference">{shown(name)}</th>' for name in references]
     lines = [f"<thead><tr>{''.join(cells)}</tr></thead><tbody>"]
@@ -97,7 +98,7 @@ def table(scores: Scores, protocol: str, bold: Mapping[tuple[str, str, str], str
         cells = [f"<th>{shown(task) if task != previous else ''}</th>"]
         cells.append(f"<td>{shown(METRICS.get(metric, metric))}</td>")
         previous = task
-        for model in scores.models:
+        for model in models:
             text = ""
             if model in by_model:
                 score = by_model[model]

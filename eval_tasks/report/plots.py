@@ -41,7 +41,7 @@ STYLE: dict[Any, Any] = {
 }
 SCENE_WINDOW_S = 60.0
 MAX_PANELS = 6  # more are too narrow to read
-MAX_BARS = 12  # models of a bar chart
+MAX_BARS = len(COLOURS)  # models of a bar chart, each in a colour of its own
 
 
 def to_svg(figure: Figure) -> str:
@@ -69,7 +69,7 @@ def wrapped(task: str) -> str:
 def bars(scores: Scores, protocol: str) -> Figure:
     """The main score of each task, a bar a model, chance as a line; of many models the best ones."""
     rows = {key: row for key, row in scores.of(protocol).items() if key[1] == scores.main_metric(key[0])}
-    models = best_of_many(scores.models, rows)
+    models = best_of_many(scores.models_of(protocol), rows)
     width = 0.8 / len(models)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(max(6.0, 1.9 * len(rows)), 4.4))

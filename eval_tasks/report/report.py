@@ -163,8 +163,8 @@ def add_scores(report: Report, scores: Scores, bold: Mapping[Key, str]) -> None:
     for number, protocol in enumerate(scores.protocols):
         title = protocol_title(protocol)
         caption = f"Main scores. {title}"
-        if len(scores.models) > plots.MAX_BARS:
-            caption += f" ({plots.MAX_BARS} of {len(scores.models)} models: the best by their mean rank)"
+        if (count := len(scores.models_of(protocol))) > plots.MAX_BARS:
+            caption += f" ({plots.MAX_BARS} of {count} models: the best by their mean rank)"
         image, figure = report.draw(f"bars-{number}", plots.bars(scores, protocol), caption)
         in_markdown = markdown_table(scores, protocol, bold) + image
         text = PROTOCOLS[protocol.split(",")[0]]

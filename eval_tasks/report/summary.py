@@ -65,7 +65,9 @@ def leader(scores: Scores, protocol: str, bold: Mapping[Key, str]) -> str:
     said = (
         f"{protocol_title(protocol)}: {model} has the best main score on {wins} of {counted(tasks, 'task')}"
     )
-    return f"{said}, clearly so on {clear[model]}." if protocol.startswith("heareval") else f"{said}."
+    return (
+        f"{said}, clearly so on {clear[model] or 'none'}." if protocol.startswith("heareval") else f"{said}."
+    )
 
 
 def standing_text(standing: Standing) -> str:

@@ -77,6 +77,11 @@ class Scores:
             for protocol in self.protocols
         }
 
+    def models_of(self, protocol: str) -> list[str]:
+        """Models that have a score by this protocol, in order."""
+        having = {model for by_model in self.of(protocol).values() for model in by_model}
+        return [model for model in self.models if model in having]
+
     def main_metric(self, task: str) -> str:
         return self.tasks[task].evaluation[0]
 
@@ -165,12 +170,13 @@ def markdown_table(scores: Scores, protocol: str, bold: Mapping[tuple[str, str, 
         bold: (protocol, task, metric) to the model to print in bold.
     """
     columns = [name for name in scores.reference_names if shows_references(protocol, name)]
-    header = ["task", "score", *map(markdown, scores.models), *columns]
+    models = scores.models_of(protocol)
+    header = ["task", "score", *map(markdown, models), *columns]
     lines = [header, ["---"] * 2 + ["---:"] * (len(header) - 2)]
     for (task, metric), by_model in scores.of(protocol).items():
         best = bold.get((protocol, task, metric))
         cells = []
-        for model in scores.models:
+        for model in models:
             text = score_text(by_model.get(model))
             cells.append(f"**{text}**" if model == best else text)
         values = scores.references[task, metric]

@@ -14,9 +14,9 @@ import torch
 
 from eval_tasks.errors import UserError
 from eval_tasks.files import write_json
-from eval_tasks.report.html import plain_table
+from eval_tasks.report.html import plain_table, table
 from eval_tasks.report.leaderboard import leaderboard
-from eval_tasks.report.plots import MAX_BARS, best_of_many
+from eval_tasks.report.plots import MAX_BARS, bars, best_of_many
 from eval_tasks.report.report import write_report
 from eval_tasks.report.table import gather, markdown_table, score_text
 from eval_tasks.report.titles import protocol_title
@@ -156,6 +156,19 @@ def test_markdown_marks_what_is_to_be_bold(models):
     error_rate = next(line for line in lines if "error rate" in line)
     assert "| 1.250 | **0.750** | 1.000 |" in error_rate
     assert "**" not in markdown_table(scores, protocol, {})
+
+
+def test_a_model_without_scores_has_no_column(models):
+    (models[0].path / "predictions/default").rename(models[0].path / "predictions/fast")
+    scores = gather(models)
+    for grid, model in (("fast", "logmel"), ("default", "ours")):
+        protocol = f"heareval, {grid} grid"
+        assert scores.models_of(protocol) == [model]
+        head = markdown_table(scores, protocol, {}).splitlines()[0]
+        assert head == f"| task | score | {model} | chance |"
+        assert f"<th>{model}</th>" in table(scores, protocol, {})
+        labels = bars(scores, protocol).axes[0].get_legend().texts
+        assert labels[0].get_text() == model
 
 
 def test_page_is_whole_and_needs_nothing_beside_it(models, tmp_path):
