@@ -3,8 +3,8 @@
 Task folders: files that are missing or not to be read, metadata that the runners do not know, labels
 outside the vocabulary, events outside their clip, splits that share audio, two folders of one name (the
 runners keep their results by folder name), clips that are missing, broken, or of the wrong rate, length
-or number of channels; and, with --out, a disk that the embeddings would fill. Ends with status 1 if there
-is anything.
+or number of channels; and, with --out, a disk that the embeddings would fill. The exit status is
+1 if anything is wrong.
 
   python -m eval_tasks check tasks/ --sample-rate 16000
   python -m eval_tasks check tasks/ --sample-rate 16000 --quick --out runs/ --embedding-size 2048

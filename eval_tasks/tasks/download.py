@@ -1,11 +1,10 @@
 """Fetch published tasks of the HEAR benchmark, or unpack archives that are on disk.
 
-The archives (48 kHz) lie on Zenodo, in record 6332517 ("HEAR 2021.3"); where that has no answer or lacks one,
-record 5885750 is asked. The record says what each archive's size
-and checksum are; both are kept in zenodo-<record>.lock.json with the archives and hold from then on,
-so a later run neither asks again nor takes another file for the same. A transfer that breaks off continues
-where it stopped, in this run or the next. A task folder appears in --out once it is unpacked whole; its
-archive is deleted then, unless --keep-archives.
+The archives (48 kHz) are on Zenodo, in record 6332517 ("HEAR 2021.3"); if that record does not answer or
+lacks an archive, record 5885750 is asked. Zenodo states the size and the checksum of each archive. Both are
+kept in zenodo-<record>.lock.json with the archives, and later runs use them without asking again. A broken
+transfer continues where it stopped, in this run or the next. A task folder appears in --out when it is
+unpacked completely; then its archive is deleted, unless --keep-archives is given.
 
   python -m eval_tasks download speech_commands-v0.0.2-5h esc50 --out tasks/
   python -m eval_tasks download --from-file hear2021-esc50-v2.0.0-full-48000.tar.gz --out tasks/
