@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -83,7 +83,7 @@ class ModelConfig:
             value, default = getattr(self, field.name), field.default
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             fits = (
-                number and math.isfinite(value)
+                number and abs(value) <= sys.float_info.max  # which neither NaN nor an endless integer is
                 if isinstance(default, float)
                 else type(value) is type(default)
             )

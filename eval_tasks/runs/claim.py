@@ -57,7 +57,6 @@ def written_folders(model_dir: Path) -> list[Path]:
     patterns = (
         "*",
         "logs/*",
-        "logs/.*",
         "embeddings/*",
         "embeddings/*/*",
         "predictions/*",

@@ -24,7 +24,7 @@ from eval_tasks.probe.linear import Protocol
 from eval_tasks.report import text
 from eval_tasks.runs import harness
 from eval_tasks.runs.claim import claim_model_folder, written_folders
-from eval_tasks.runs.pickles import read_labels
+from eval_tasks.runs.pickles import read_labels, unpickle
 from eval_tasks.runs.results import IDENTITY
 from eval_tasks.runs.run_task import TaskJob, run_task
 from eval_tasks.tasks import archives
@@ -167,6 +167,39 @@ def test_received_embeddings_run_no_code(tmp_path, monkeypatch, wrap):
     result = run_task(job)
     assert result.status == "failed" and "valid.target-labels.pkl was not read" in result.error
     assert len(started) == 1 and not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("wrap", [RunsCode, lambda path: HidesIt(RunsCode(path))])
+def test_received_predictions_run_no_code(tmp_path, wrap):
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"target": wrap(tmp_path / "ran")}))
+    with pytest.raises(UserError, match=r"x\.pkl was not read"):
+        unpickle(tmp_path / "x.pkl")
+    assert not (tmp_path / "ran").exists()
+
+
+class Reduces:
+    """Pickled as a call of a function."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return self.parts
+
+
+@pytest.mark.parametrize("kind", ["O", "V8", "U3", "M8[s]"])
+def test_numbers_in_predictions_are_plain(tmp_path, kind):
+    """NumPy itself would take any eight bytes for the address of an object."""
+    scalar = np.float64(1).__reduce__()[0]
+    number = Reduces(scalar, (Reduces(np.dtype, (kind, False, True)), bytes(12)))
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"score": number}))
+    with pytest.raises(UserError, match="has no place in heareval's results"):
+        unpickle(tmp_path / "x.pkl")
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"score": np.float64(0.5)}))
+    assert unpickle(tmp_path / "x.pkl") == {"score": 0.5}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(np.dtype(">f8")))
+    with pytest.raises(UserError, match="byte order"):
+        unpickle(tmp_path / "x.pkl")
 
 
 @pytest.mark.parametrize("label", [np.float64(1), OrderedDict(), torch.ones(1), {"a": 1}, ["a"], b"a"])

@@ -115,6 +115,7 @@ def rewritten(path, metadata=None, tensors=None):
         ({"config": '{"n_fft": true}'}, "n_fft=True"),
         ({"config": '{"log_mel_mean": NaN}'}, "log_mel_mean=nan"),
         ({"config": '{"log_mel_mean": null}'}, "log_mel_mean=None"),
+        ({"config": '{"log_mel_mean": 1' + 400 * "0" + "}"}, "expected a value of type float"),
         ({"config": '{"embedding_dim": 1000000000}'}, "embedding_dim=1000000000: expected 1 to 8192"),
         ({"config": '{"embedding_dim": 8192}'}, "does not fit the encoder"),
         ({"config": '{"colour": 3}'}, "unknown model settings"),
