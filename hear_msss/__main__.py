@@ -5,9 +5,10 @@ hear-msss embed talk.mp3 --out out/ --timestamps --format h5      one every 50 m
 hear-msss info                                                    weights, options, sizes
 hear-msss export --what scene --out scene.onnx                    waveform to embedding for ONNX Runtime
 
-embed reads any sound file, at any rate and with any number of channels; an hour needs no more
-memory than a minute. Run again, it makes only what is missing or was made with other weights or options;
-OUT/embeddings.jsonl says what was made from what. Bad files are named at the end, and the exit code is 1.
+embed reads any sound file, at any rate and with any number of channels; an hour needs hardly more memory than
+a minute. A second run makes only files that are missing, whose source changed, or that were made with other
+weights or options; OUT/embeddings.jsonl records what each was made from. Bad files are named at the end, and
+the exit status is 1.
 """
 
 from __future__ import annotations

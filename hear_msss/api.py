@@ -24,8 +24,8 @@ def load_model(model_file_path: str = "", *, weights: str = "", **options: Any) 
             default bundled weights.
         weights: the same by keyword, for heareval's ``--model-options '{"weights": "untrained"}'``,
             whose ``--model`` takes files only.
-        **options: see :class:`hear_msss.options.Options`. What is not given comes from the weights
-            file, or else from there.
+        **options: see :class:`hear_msss.options.Options`. An option that is not given has the value stored in
+            the weights file, or else the default of :class:`Options`.
 
     Returns:
         A ``torch.nn.Module`` with ``sample_rate``, ``scene_embedding_size`` and

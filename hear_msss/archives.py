@@ -38,7 +38,8 @@ class MemberSource:
 def find_members(archive: Path) -> Iterator[tuple[MemberSource | BrokenSource, Path]]:
     """The sounds of a tar file, by the ends of their names, each with a path below the archive's name.
 
-    A file that is no tar file, is compressed or is cut short is a :class:`BrokenSource` behind what it holds.
+    If the file is no tar file, is compressed or is cut short, a :class:`BrokenSource` follows the sounds that
+    it holds.
     """
     size_bytes = archive.stat().st_size
     try:

@@ -4,9 +4,9 @@
 ...     samples = np.concatenate(list(sound.blocks(16_000)))    # (samples,)
 ...     print(sound.warnings)                                   # what is missing, in sentences
 
-The length of a file is what is read to its end, never what a header says. What a header announces and the
-file lacks is a warning. A file is refused that has no sample, or samples that are not finite or more than ten
-times full scale. Neither torch nor the model is imported here.
+The length of a file is found by reading to its end; its header is not trusted. If the file has less than its
+header announces, there is a warning. A file is refused if it has no samples, or samples that are not finite
+or more than ten times full scale. Neither torch nor the model is imported here.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ class OnnxEncoder:
     is exported at the first call and kept in the user's cache folder; it is made anew when the encoder's
     tensors have changed. No gradient passes through.
 
-    Sessions belong to the process that made them: a forked process makes its own, copies and pickles
-    travel without. Several threads may call at once.
+    Sessions belong to the process that made them: a forked process makes its own, and copies and pickles have
+    none. Several threads may call at once.
 
     Args:
         encoder: what is exported, from :func:`fold_batch_norm`.
@@ -118,7 +118,7 @@ class FastestEncoder(OnnxEncoder):
     """ONNX Runtime where it suits, else the encoder itself.
 
     It suits float32 on the CPU without gradients: no half precision, no autocast, nothing that traces or
-    compiles the model. Where onnxruntime cannot be used torch computes; a graph that fails is warned about.
+    compiles the model. If onnxruntime cannot be used, torch computes. If a graph fails, there is a warning.
     """
 
     def __init__(self, encoder: Encoder | Features) -> None:

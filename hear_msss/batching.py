@@ -26,7 +26,7 @@ PIECE_S = 20  # seconds of audio whose log-mel is held at once
 
 
 class HasClip(Protocol):
-    """What carries a clip through; it has none where the sound could not be read."""
+    """An item with its clip; without one if the sound could not be read."""
 
     @property
     def clip(self) -> DecodedClip | None: ...
@@ -192,7 +192,7 @@ def _cut(
 
 
 def _encode(queue: Iterable[_Piece[Item]], model: MSSS, number: int, timestamps: bool) -> int:
-    """Encode the first ``number`` windows that wait; as many as said are there."""
+    """Encode the first ``number`` windows of the queue, which holds at least so many."""
     shares: list[tuple[_Piece[Item], int]] = []
     segments: list[Tensor] = []
     left = number

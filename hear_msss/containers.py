@@ -1,4 +1,4 @@
-"""What the header of a sound file announces and the file lacks, by the sizes that its container names.
+"""Find what a sound file lacks of what its header announces, from the sizes in its container.
 
 Decoders read a file to its end and call that its length. Only the container tells whether the end is where
 the writer put it: by a chunk that reaches beyond the end of the file, or an Ogg stream without its last page.

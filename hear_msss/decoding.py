@@ -1,9 +1,9 @@
 """Sound files to blocks of float32: plain samples, FLAC, Ogg Vorbis and Opus by libsndfile, else FFmpeg.
 
-libsndfile believes what the header of a compressed file says of its length. FFmpeg, inside the wheels of
-PyAV, reads on to the end. Both give the same samples, bit for bit, where nothing was lost in coding. Ogg
-Vorbis and Opus stay with libsndfile, too, unless files are joined: FFmpeg loses or adds up to 256 samples
-at the end of a sound that fills a single page.
+libsndfile trusts the length in the header of a compressed file. FFmpeg, which is part of the PyAV package,
+reads to the end. For lossless codings, both give the same samples, bit for bit. Ogg Vorbis and Opus stay with
+libsndfile, too, unless files are joined: FFmpeg loses or adds up to 256 samples at the end of a sound that
+fills a single page.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ COMPONENTS = 512  # of all levels together
 MIDDLE_FRAMES = slice(TIME_STRIDE // 2 - 2, TIME_STRIDE // 2 + 2)  # of the log-mel, within a frame of h
 STD_FLOOR = 1e-3
 LIMIT = 10.0  # standard deviations; sounds unlike any of the pretraining corpus go no further
-# Chosen on validation splits. A component of no variance would be noise at full scale, so deviations
-# count as larger by a share of the largest; the log-mel, where pitch is finest, weighs double.
+# Chosen on validation splits. Each component is divided by its deviation plus a share of the largest one:
+# without this share, a component of almost no variance would be noise at full scale. The log-mel weighs
+# double, because it resolves pitch best.
 SHRINK = 0.05
 WEIGHTS = {"h": 1.0, "blocks": 1.0, "log_mel": 2.0}
 
@@ -60,13 +61,13 @@ class Features(nn.Module):
 
     ``h`` is the paper's embedding. ``blocks`` are channel means over frequency of five inner blocks.
     ``log_mel`` are, for each band, the mean of the 4 frames in the middle of the 320 ms that a frame
-    of h stands for, and mean and standard deviation over those 320 ms. All but h are standardised by
-    statistics of the pretraining corpus that the weights carry, so that a predictor which takes
-    embeddings as they are sees one scale.
+    of h stands for, and mean and standard deviation over those 320 ms. All but h are standardised with
+    statistics of the pretraining corpus, which are stored in the weights, so that the numbers of an embedding
+    have about the same scale.
 
-    ``components`` are 512 principal components of all three levels (h standardised, too), each scaled
-    to about the same deviation: what the levels have in common comes once, and what varies little is
-    heard as well as what varies much.
+    ``components`` are 512 principal components of all three levels (h standardised, too), each scaled to
+    about the same deviation. What the levels have in common is there only once, and small variations count as
+    much as large ones.
 
     Args:
         encoder: what makes h and the blocks.
@@ -125,8 +126,8 @@ def all_levels(encoder: Encoder, log_mel: Tensor, names: list[str]) -> dict[str,
 def standardised(level: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """``(batch, frames, size)`` less ``mean`` ``(T', size)`` in units of ``std`` ``(size,)``, limited.
 
-    Each of a window's frames has a mean of its own: levels that see the window's edges differ by
-    place, which says nothing of the sound. Frames of a whole clip all lie in the middle.
+    Each frame of a window has its own mean, because levels near the edges of a window differ from those in
+    its middle, whatever the sound. Frames of a whole clip all lie in the middle.
     """
     if level.shape[-2] != len(mean):
         mean = mean[len(mean) // 2]

@@ -53,7 +53,7 @@ class FFmpegDecoder:
         self.container = av.open(
             file,
             mode="r",
-            # A file is what it holds, wherever it lies: no protocol may open another.
+            # FFmpeg reads this open file and nothing else: no protocol may open another.
             options={"format_whitelist": DEMUXERS, "protocol_whitelist": "none"},
             metadata_errors="replace",
         )

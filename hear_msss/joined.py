@@ -1,6 +1,6 @@
 """Sound files that were joined, one behind the other: where each begins, and all of them as one sound.
 
-A decoder stops at the end of the first, or takes what follows for samples or for more of the same rate.
+A decoder stops at the end of the first file, or takes the files that follow for more samples of the first.
 """
 
 from __future__ import annotations

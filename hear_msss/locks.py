@@ -18,11 +18,11 @@ LOOK_EVERY_S = 0.2
 def locked(folder: Path, name: str = LOCK, shared: bool = False) -> Iterator[None]:
     """Hold a folder, which is made if need be, waiting while another process holds it.
 
-    With another ``name`` a part of the folder is held, next to others. Those who hold it ``shared`` hold it
-    together.
+    With another ``name``, only a part of the folder is held, and other parts can be held at the same time.
+    Several processes can hold it together if all of them hold it ``shared``.
 
-    A process that waits says so once, with the process that it waits for. The lock goes with the process
-    that holds it, however that ends; its file stays. On Windows nothing is locked.
+    A process that waits says so once, with the process that it waits for. The lock ends with the process that
+    holds it, however that process ends; the lock file stays. On Windows nothing is locked.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / name, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o644)

@@ -110,14 +110,14 @@ def embed_files(
     not grow with the number of files.
 
     Args:
-        paths: of the files; an iterator is taken as far as the result is iterated over.
+        paths: of the files; an iterator is consumed only as far as the result is iterated over.
         model: from :func:`hear_msss.load_model`, on any device; the bundled weights on the CPU if None.
         timestamps: an embedding every ``hop_ms`` instead of one for each file.
         decoders: threads that decode the next files meanwhile; 0 for none.
 
     Returns:
-        To be iterated over for a :class:`FileEmbedding` of each file in its order, or to be collected into
-        arrays by its method ``collect()``. A file that cannot be read is one of them, with its ``error``.
+        An iterable with a :class:`FileEmbedding` for each file, in order; its method ``collect()`` makes
+        arrays of them. A file that cannot be read gives a :class:`FileEmbedding` with an ``error``.
 
     Raises:
         TypeError: ``paths`` is a single path.

@@ -23,7 +23,7 @@ class Options:
     """Embedding options; ``--model-options`` of heareval passes the same names as JSON.
 
     Attributes:
-        features: which levels stand side by side in an embedding: ``h``, the paper's 512 numbers;
+        features: which levels are concatenated in an embedding: ``h``, the paper's 512 numbers;
             ``blocks`` (448) and ``log_mel`` (192), alone or concatenated by ``+``;
             ``components``, 512 principal components of all three at one scale
             (see :class:`hear_msss.features.Features`).
@@ -34,16 +34,16 @@ class Options:
         timestamp: which part of the window around a timestamp stands for it: ``middle`` (the middle
             one of three frames), ``mean`` (of the three), ``middle_mean`` (both, side by side),
             ``frames`` (the three, side by side).
-        encode_every: 1 encodes a window around every timestamp; n around every n-th, and those between
-            get the linear interpolation of their neighbours, for an n-th of the cost.
-        chunk_size: windows that go through the encoder at once; bounds the memory, changes no result.
-            By default what suits the device, see :data:`hear_msss.device.CHUNK_SIZES`.
-        precision: of the convolutions: ``float32``, ``bf16`` or ``fp16``, for GPUs with fast units for
-            these. Front end, head and embeddings stay float32.
+        encode_every: with n, only the window around every n-th timestamp is encoded, which costs about an
+            n-th; the timestamps between are interpolated linearly.
+        chunk_size: windows in one pass through the encoder; changes memory and speed, not the embeddings. The
+            default depends on the device, see :data:`hear_msss.device.CHUNK_SIZES`.
+        precision: number format of the convolutions: ``float32``, ``bf16`` or ``fp16``, for GPUs with fast
+            units for these. Front end, head and embeddings stay float32.
         whole_clip: a clip goes through the encoder in one pass, as the paper's authors do it, not window by
-            window: a timestamp is a frame of h, every 320 ms (``hop_ms``, ``timestamp`` and ``encode_every``
-            have no part in it), a scene their mean (``scene`` ``mean`` or ``mean_max``). By torch; memory
-            grows with the clip.
+            window. A timestamp is a frame of h, every 320 ms; ``hop_ms``, ``timestamp`` and ``encode_every``
+            have no effect. A scene is the mean of these frames (``scene`` ``mean`` or ``mean_max``). Torch
+            computes it; memory grows with the clip.
         backend: what runs the encoder: ``torch``, ``onnxruntime`` (on the CPU only, equal to 1e-4), or
             ``auto``: ONNX Runtime on a CPU where it is installed, torch elsewhere.
     """

@@ -65,7 +65,7 @@ class FileSource:
 
 @dataclass(frozen=True)
 class BrokenSource:
-    """An archive or a table whose sounds, or some of them, cannot be found: a bad file by its own name."""
+    """An archive or a table of which some or all sounds cannot be found: a bad file under its own name."""
 
     path: Path
     reason: str

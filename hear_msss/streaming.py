@@ -22,9 +22,8 @@ IN_MEMORY_BYTES = 1 << 22  # 65 s of samples: a longer clip goes to disk
 class DecodedClip:
     """A clip mono, as float32, in memory or in a temporary file.
 
-    A compressed or resampled file's length is known only after its end was read, and scene windows
-    lie evenly over the whole; so it is decoded once, if it is long to disk (230 MB an hour), and read from
-    there.
+    Scene windows lie evenly over the whole clip, but the length of a compressed or resampled file is known
+    only at its end. So the file is decoded once, a long one to disk (230 MB an hour), and read from there.
     """
 
     file: IO[bytes]

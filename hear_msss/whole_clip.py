@@ -1,8 +1,8 @@
 """A clip through the encoder in one pass, as the paper's authors embed it, instead of window by window.
 
 The encoder is a stack of convolutions: over a longer log-mel it gives a longer h, a frame every 320 ms.
-Memory grows with the clip. Squeeze and excitation averages over the whole clip, where windows have
-averages of their own.
+Memory grows with the clip. Squeeze and excitation averages over the whole clip, whereas each window has its
+own average.
 """
 
 from __future__ import annotations

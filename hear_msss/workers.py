@@ -1,7 +1,7 @@
-"""Jobs in processes, each answer with its job: a process that dies costs the job that it had, and no other.
+"""Jobs in processes, each answer with its job. If a process dies, only its own job is lost.
 
-When a process is killed, for want of memory for example, a pool of joblib or of the standard library ends
-as a whole, and does not say which job that process had.
+When a process is killed, for example because memory is short, a pool of joblib or of the standard library
+ends as a whole, and does not say which job that process had.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def draw_uniform(batch: int, low: float, high: float, seed: int) -> Tensor:
 
 
 def draw_background(batch: int, largest_share: float, seed: int, device: torch.device) -> Tensor | None:
-    """Shares of another clip, ``(batch,)``, uniform from 0, a function of the seed; None where 0 at most."""
+    """Shares of another clip, ``(batch,)``, uniform from 0, a function of the seed; None without a share."""
     if not largest_share:
         return None
     return draw_uniform(batch, 0, largest_share, seed ^ BACKGROUND_SEED).to(device)

@@ -1,12 +1,12 @@
 """Export: ``python -m pretrain export RUN --out weights.safetensors``.
 
-Writes the encoder of a run's last checkpoint (its moving average, where the run keeps one) for
-``hear_msss.load_model``, with the run's settings, corpus summary, steps, last metrics, the sha256 of
-its log, versions, and the weights it started from, if any, inside. Heads are left out: a later run with
-init_from learns its own.
+Writes the encoder of a run's last checkpoint (its moving average, if the run keeps one) for
+``hear_msss.load_model``. The file also stores the run's settings, corpus summary, steps, last metrics, the
+sha256 of its log, versions, and what is known of the weights that it started from. Heads are left out: a
+later run with init_from learns its own.
 
-load_model's defaults with these weights are those of the bundled weights; --option changes one of them,
---plain takes none of them (plain h, the paper's embedding).
+The file stores load_model's default options as well. They are those of the bundled weights; --option changes
+one of them. With --plain, the default is plain h, the paper's embedding.
 
 The statistics by which hear_msss standardises its levels (features) are measured on segments of the
 run's corpus; --corpus says where it is now, --no-levels leaves them out.

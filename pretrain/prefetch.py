@@ -17,14 +17,14 @@ def prefetched(
 ) -> Generator[Item, None, None]:
     """The same items in the same order; up to ``ahead`` of them are made before they are asked for.
 
-    An error of the iterator is raised where its item would have come. When the returned generator is
-    closed or no longer referred to, the thread finishes the item that it is at, which is waited for
-    (``CLOSE_S`` at most), and ends.
+    An error of the iterator is raised where its item would have come. When the returned generator is closed
+    or no longer referred to, the thread finishes its current item and ends; the caller waits for that,
+    ``CLOSE_S`` at most.
 
     Args:
         items: what is read ahead.
         ahead: how many.
-        stopped: looked at while an item is waited for, which may take for ever; True ends the items.
+        stopped: asked while an item is waited for, which may take for ever; True ends the items.
     """
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(maxsize=ahead)
     stop = threading.Event()

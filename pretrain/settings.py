@@ -35,18 +35,18 @@ class Settings:
 
     Attributes:
         seed: of everything random.
-        epochs, steps, minutes: the budget; exactly one of them. Minutes count over all resumes, and
-            the schedule follows the time, so only the other two repeat bit for bit.
+        epochs, steps, minutes: the budget; give exactly one. Minutes count over all resumes. With minutes,
+            the schedule follows the clock, so a run does not repeat bit for bit.
         batch_size: clips of one step, over all processes; each gives x, x' and x-hat.
         chunk_segments: most segments in one pass through the encoder (and in one batch norm); 0: all.
         pass_per_view: no pass through the encoder (and no batch norm) holds segments of two views.
-        recompute_chunks: hold the graph of one chunk at a time and embed each twice (``chunked.py``).
-        accumulate: parts of the batch that have a loss each, with negatives of their own; the gradient
-            is that of the mean loss.
+        recompute_chunks: embed each chunk twice, to hold the graph of only one at a time (``chunked.py``).
+        accumulate: number of equal parts of the batch. Each has its own loss and negatives; the gradient is
+            that of the mean loss.
         optimizer: ``adam`` or ``adamw``.
         learning_rate: after warm-up.
         weight_decay: of matrices and kernels, not of biases and norms.
-        warmup_steps: linear rise of the rate, over after a tenth of the budget at the latest.
+        warmup_steps: steps in which the rate rises linearly; at most a tenth of the budget.
         schedule: ``constant`` or ``cosine`` (to zero at the end of the budget).
         clip_gradient_norm: largest norm of the gradient; 0 for no limit.
         ema_decay: of a moving average of the weights, which validation and export then use; 0 for none.
@@ -57,13 +57,13 @@ class Settings:
         temperature: divides the cosine similarity.
         clip_pooling: h over time for the clip loss: ``average`` or ``maximum``.
         clip_both_directions: the clip loss also picks x among the anchors of the batch for each x'.
-        clip_x_hat: the clip loss also picks x' for each x-hat. It is the mean over its pairs of views.
+        clip_x_hat: the clip loss also picks x' for each x-hat. The loss is the mean over its pairs of views.
         alpha, beta: weights of the frame and the pitch loss (equation 7).
         gamma: weight of the cross-view frame loss, beyond the paper.
-        delta: weight of the spectrum loss, beyond the paper: a linear layer must tell the spectrum of each
-            frame of x and x' from h.
-        spectrum_components: numbers of each frame's log-mel, and of its fine spectrum, that it must tell.
-        cross_view_other_segments: its negatives include the frames of other segments.
+        delta: weight of the spectrum loss, beyond the paper: a linear layer must estimate the spectrum of
+            each frame of x and x' from h.
+        spectrum_components: how many numbers this layer estimates of each frame's log-mel, and of its fine spectrum.
+        cross_view_other_segments: the cross-view loss also has frames of other segments as negatives.
         frame_neighbors: m of equation 4.
         pitch_target: what the pitch loss estimates: ``ratio_minus_one``, ``semitones``, ``log2``, or
             ``authors`` (the slip of the authors' code; see ``pretrain.losses.pitch_target``).
@@ -74,11 +74,11 @@ class Settings:
         mix_share: largest share of another clip's sound in the power of x-hat, beyond the paper; 0: none.
         positive_filter_db, positive_mix_share: the same for x'.
         positive_noise: standard deviation of white noise on x', full scale = 1; 0: none.
-        random_gain_db: each view's level is changed by a gain, uniform from minus to plus this; 0: none.
+        random_gain_db: each view gets a random gain, uniform from minus to plus this; 0: none.
         drop_connect_rate: stochastic depth of the encoder.
         batch_norm_momentum: share of the newest chunk in the running statistics that inference uses.
-            The stock network's 0.01 suits many thousands of steps; in a short run the weights move away
-            from such slow statistics (seen: in-batch accuracy 0.04, and 0.43 with those of the batch).
+            The stock network's 0.01 suits many thousands of steps; in a short run the weights move away from
+            such slow statistics (in one run, accuracy was 0.04 with them, and 0.43 with those of the batch).
         corpus_weights: share of each source, by name; empty: every clip alike.
         one_source_share: share of each batch that comes from one source, drawn anew each time, so that
             telling sources apart is not enough; 0: none.
@@ -87,7 +87,7 @@ class Settings:
         prefetch_batches: batches read ahead in the background.
         log_every, checkpoint_every, validate_every: steps between log lines, checkpoints, validations;
             validate_every 0: none.
-        checkpoint_minutes: write a checkpoint after so long, too, however few the steps.
+        checkpoint_minutes: also write a checkpoint after so many minutes.
         validation_batch_size: clips of a validation batch (its clip accuracy depends on it).
         model: front end and encoder sizes.
     """

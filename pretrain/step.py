@@ -16,7 +16,7 @@ from pretrain.run_state import RunState
 
 
 class NotFiniteError(FloatingPointError):
-    """The gradient is no number any more."""
+    """The gradient is infinite or not a number."""
 
 
 def take_step(

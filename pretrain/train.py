@@ -4,18 +4,18 @@ One process, on the GPU if there is one:
 
     python -m pretrain train --config paper --corpus CORPUS --out RUN
 
-All GPUs of a machine, or as many processes of one thread as it has cores:
+All GPUs of a machine; on a CPU, one process for each core:
 
     torchrun --nproc-per-node 8 -m pretrain train --config paper --corpus CORPUS --out RUN
 
-Several machines, on each of them, with RUN and CORPUS on a disk that all of them see:
+Several machines, with RUN and CORPUS on a disk that all of them see; on each machine:
 
     torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \\
         -m pretrain train --config paper --corpus CORPUS --out RUN
 
 batch_size counts the clips of all processes together. After a kill or a signal, the same command
-with --resume continues from the last checkpoint; SIGTERM and SIGINT write one first. RUN holds
-config.yaml, corpus.json, checkpoint.pt, log.jsonl and tensorboard/, and of a run with init_from init.json.
+with --resume continues from the last checkpoint; SIGTERM and SIGINT write one first. RUN holds config.yaml,
+corpus.json, checkpoint.pt, log.jsonl and tensorboard/; with init_from, init.json as well.
 """
 
 from __future__ import annotations

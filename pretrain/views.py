@@ -25,10 +25,10 @@ def filter_curves(frequencies_hz: Tensor) -> Tensor:
 
 
 def mix_with_neighbor(power: Tensor, share: Tensor, places: int = 1) -> Tensor:
-    """Power spectra with another row's added, whose part of the mean power is the share, ``(batch,)``.
+    """Mix another row into each row of power spectra; ``share`` ``(batch,)`` is its part of the mean power.
 
-    The other row is so many places further on. The level stays. A silent row stays silent; where the
-    other row is silent, its share is silence.
+    The other row is ``places`` further on. Each row keeps its level. A silent row stays silent; the share of
+    a silent other row is silence.
     """
     level = power.mean((1, 2), keepdim=True)
     other, other_level = power.roll(-places, 0), level.roll(-places, 0)

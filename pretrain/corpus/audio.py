@@ -68,7 +68,7 @@ def cut(blocks: Iterator[NDArray[np.int16]], clip_samples: int) -> Iterator[NDAr
 def convert(path: Path, part: Path, settings: ClipSettings) -> dict[str, Any]:
     """Cut one file into clips and write those worth keeping to ``part``, one after the other.
 
-    What is wrong with the file raises nothing: the reason is in the result.
+    A bad file raises nothing: the reason is in the result.
 
     Returns:
         ``clips``: a list of ``(start, length, peak, rms, sha256)`` in samples and full scale = 1;

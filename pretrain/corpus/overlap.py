@@ -115,8 +115,8 @@ def find_overlap(corpus: Path, folders: list[Path]) -> list[Match]:
         folders: with the evaluation audio, in any format and at any rate.
 
     Raises:
-        ValueError: there is no sound file below a folder, or one cannot be read: what was not compared must
-            not pass for what has nothing in common.
+        ValueError: there is no sound file below a folder, or one cannot be read: a file that was not compared
+            must not look like one without overlap.
     """
     files = []
     for folder in folders:

@@ -72,14 +72,14 @@ def as_batch(pairs: list[NDArray[np.int16]]) -> tuple[Tensor, Tensor]:
 class ShardSource:
     """A ``SegmentSource`` over tar files, streamed and shuffled.
 
-    A sample of a shard is a clip, in any format that ``hear_msss.audio`` reads; of those longer than a
-    packed clip (10 s), a window of that length stands for the clip, drawn anew each time. A clip is read
-    to its end, so that one broken or too short is known, and left out with a warning; 16 kHz mono FLAC is
-    read fastest. Each rank has its own shards, ``shards[rank::world_size]``, so that no clip is in the
-    batches of two ranks; each epoch has them in a new order, and shuffles in a buffer. What does not
-    fill a last batch is left out of that epoch. To resume, the first epoch is read again, which tells
-    how many clips there are; whole epochs behind it are skipped, and of that of ``first_step`` the
-    batches before it are streamed without decoding.
+    A sample of a shard is a clip, in any format that ``hear_msss.audio`` reads. From a clip longer than a
+    packed clip (10 s), a window of that length is drawn anew each time. Each clip is read to its end, to find
+    broken and too short ones; a broken clip is left out with a warning. 16 kHz mono FLAC is read fastest.
+    Each rank has its own shards, ``shards[rank::world_size]``, so that no clip is in the batches of two
+    ranks; each epoch has them in a new order, and shuffles in a buffer. What does not fill a last batch is
+    left out of that epoch. To resume, the first epoch is read again, to count its clips. Whole epochs after
+    it are skipped. In the epoch of ``first_step``, the batches before that step are streamed without
+    decoding.
 
     Args:
         location: see ``expand``.

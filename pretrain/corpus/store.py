@@ -7,9 +7,9 @@
     rejects.csv      files and clips left out, with the reason
     corpus.json      settings, sources, totals, hash; written last
 
-Audio is appended first, then its journal line: what the journal does not name does not count, and is
-cut off when packing continues. Everything else is made from the journal and renamed into place, so a
-corpus that is added to stays readable, as it was, until the new ``corpus.json`` is there.
+Audio is appended first, then its journal line. Audio that the journal does not name is cut off when packing
+continues. Everything else is made from the journal and renamed into place, so a corpus that is added to stays
+readable, as it was, until the new ``corpus.json`` is there.
 """
 
 from __future__ import annotations

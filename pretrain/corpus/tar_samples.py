@@ -23,8 +23,8 @@ BROKEN_OFF = (OSError, http.client.HTTPException)  # of a server; an error of a 
 def tar_samples(shards: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Samples of shards one after the other: ``__key__``, ``__url__``, and the files by suffix.
 
-    What comes after the damage in a shard that is damaged or cut short, or behind what a server sent, is
-    left out with a warning that names the shard.
+    If a shard is damaged or cut short, or its server sends no more, the rest of it is left out, with a
+    warning that names the shard.
 
     Raises:
         OSError: a local shard cannot be read.
