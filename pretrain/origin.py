@@ -50,8 +50,8 @@ def note_origin(folder: Path, settings: Settings, resume: bool = False) -> None:
 def read_origin(folder: Path) -> dict[str, Any] | None:
     """What ``note_origin`` wrote of the weights that the run started from; None for a run from scratch.
 
-    These are name, sha256, steps, last metrics, log digest, and the settings in which their run differed. ``init``
-    holds the same of the weights that these had started from.
+    These are name, sha256, steps, last metrics, log digest, and the settings in which their run differed.
+    ``init`` holds the same of the weights that these had started from.
     """
     path = folder / ORIGIN
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

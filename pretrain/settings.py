@@ -62,7 +62,8 @@ class Settings:
         gamma: weight of the cross-view frame loss, beyond the paper.
         delta: weight of the spectrum loss, beyond the paper: a linear layer must estimate the spectrum of
             each frame of x and x' from h.
-        spectrum_components: how many numbers this layer estimates of each frame's log-mel, and of its fine spectrum.
+        spectrum_components: how many numbers this layer estimates of each frame's log-mel, and of its fine
+            spectrum.
         cross_view_other_segments: the cross-view loss also has frames of other segments as negatives.
         frame_neighbors: m of equation 4.
         pitch_target: what the pitch loss estimates: ``ratio_minus_one``, ``semitones``, ``log2``, or
