@@ -3,6 +3,7 @@
 python -m benchmarks.collection                              20,000 files of one second, one of six hours
 python -m benchmarks.collection --files 2000 --hours 1       smaller
 python -m benchmarks.collection --folder /data/load          keep the files, and find them there again
+python -m benchmarks.collection --plan 300000                memory that so many files take before the first
 
 Each way is a process of its own with one thread; loading the model is not counted. Sounds are 16-bit WAV at
 16 kHz. Leave the machine alone, or say that it was busy: the table names its load.
@@ -152,6 +153,32 @@ def run(folder: Path, files: int, hours: float) -> None:
     print(f"\nload {os.getloadavg()[0]:.1f} after")
 
 
+def plan(files: int) -> None:
+    """Memory of the process that hands out the work: for files that need not exist, and for their records."""
+    from hear_msss.cli import jobs, manifest
+    from hear_msss.sources import FileSource, Stamp
+
+    def resident_mb() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    settings = jobs.EmbedSettings("", "{}", False, "npy", "cpu", Path("out"))
+    names = (f"{number // 1000:06d}/{number:09d}.wav" for number in range(files))
+    before = resident_mb()
+    planned = jobs.plan(((FileSource(f"/data/clips/{name}"), Path(name)) for name in names), settings, "npy")
+    after = resident_mb()
+    print(f"{1e6 * (after - before) / files:.0f} MB for each million files")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, manifest.MANIFEST)
+        with manifest.open_manifest(path) as lines:
+            for job in planned:
+                outcome = jobs.Outcome(job, duration_s=1.0, rows=1, source=Stamp(32044, time.time_ns()))
+                lines.write(json.dumps(manifest.record_of(outcome, "0123456789abcdef")) + "\n")
+        before = resident_mb()
+        records = manifest.read_manifests(Path(folder))
+        print(f"{1e6 * (resident_mb() - before) / len(records):.0f} MB for each million lines of manifests")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         "python -m benchmarks.collection",
@@ -161,8 +188,12 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--hours", type=float, default=6.0)
     parser.add_argument("--folder", type=Path, help="for the sounds (default: a temporary one)")
+    parser.add_argument("--plan", type=int, metavar="FILES", help="measure the memory of planning, and end")
     parser.add_argument("--measure", nargs=2, metavar=("WAY", "KIND"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.plan:
+        plan(arguments.plan)
+        return 0
     if arguments.measure:
         warm_up = arguments.folder / "warm-up" / "short" / "000000.wav"
         way, kind = arguments.measure

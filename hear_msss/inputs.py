@@ -45,10 +45,10 @@ def _sources_of(given: Path, column: str) -> Iterator[tuple[Source, Path]]:
         for table in tables:
             yield from ((row, Path(given.name, path)) for row, path in find_rows(table, column))
     elif given.is_dir():
-        yield from ((FileSource(path), path.relative_to(given)) for path in sorted(find_sounds(given)))
+        yield from ((FileSource(str(path)), path.relative_to(given)) for path in sorted(find_sounds(given)))
     elif given.suffix in TABLES:
         yield from find_rows(given, column)
     elif given.suffix == ".tar":
         yield from find_members(given)
     else:
-        yield FileSource(given), Path(given.name)
+        yield FileSource(str(given)), Path(given.name)

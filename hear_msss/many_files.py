@@ -67,7 +67,7 @@ class EmbeddedFiles:
         self.paths, self.model, self.timestamps, self.decoders = paths, model, timestamps, decoders
 
     def __iter__(self) -> Iterator[FileEmbedding]:
-        sources = (FileSource(Path(path)) for path in self.paths)
+        sources = (FileSource(os.fsdecode(path)) for path in self.paths)
         decoded = decode_ahead(sources, self.model.sample_rate, self.decoders)
         for item, parts in groupby(embed_clips(decoded, self.model, self.timestamps), key=itemgetter(0)):
             if item.clip is None:

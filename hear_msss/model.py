@@ -107,6 +107,12 @@ class MSSS(nn.Module):
             result[number] = pooling(self.encode(segments))
         return result.view(sounds, count, size)
 
+    def timestamp_count(self, samples: int) -> int:
+        """Timestamps of a clip."""
+        if self.options.whole_clip:
+            return whole_clip.frame_count(samples, self.config)
+        return windows.timestamp_count(samples, self.hop_frames, self.config)
+
     def timestamp_embeddings(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """``(sounds, samples)`` to embeddings ``(sounds, timestamps, size)`` and their times in ms.
 
@@ -114,10 +120,9 @@ class MSSS(nn.Module):
         clip in one pass, the middles of the frames of h.
         """
         samples = audio.shape[1]
+        count = self.timestamp_count(samples)
         if self.options.whole_clip:
-            count = whole_clip.frame_count(samples, self.config)
             return self.encode_whole(audio)[:, :count], whole_clip.times_like(audio, count, self.config)
-        count = windows.timestamp_count(samples, self.hop_frames, self.config)
         begin, end = self.timestamp_span(0, count)
         embeddings = self.embed_timestamps(F.pad(audio, (-begin, end - samples)), 0, count)
         times = torch.from_numpy(windows.timestamps_ms(0, count, self.hop_frames, self.config)).float()

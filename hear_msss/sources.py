@@ -16,7 +16,7 @@ from hear_msss.streaming import DecodedClip, decode_clip
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """What tells a file from a later state of it."""
 
@@ -46,15 +46,15 @@ class Source(Protocol):
 AnySource = TypeVar("AnySource", bound=Source)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileSource:
-    """A sound file."""
+    """A sound file; of a path the name alone is kept, since a collection has millions."""
 
-    path: Path
+    name: str
 
     @property
-    def name(self) -> str:
-        return str(self.path)
+    def path(self) -> Path:
+        return Path(self.name)
 
     def stamp(self) -> Stamp:
         return Stamp.of(self.path)

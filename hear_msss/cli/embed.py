@@ -79,9 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
         count = sum(len(group.jobs) for group in todo)
         if count < len(jobs):
             print(f"{len(jobs) - count} of {len(jobs)} files are done already", file=sys.stderr)
+        own = {g.jobs[0].output: manifest.shard_identity(identity, g.jobs) for g in todo if g.jobs[0].key}
         outcomes = spread.outcomes(todo, processes_for(arguments.jobs, todo), machines)
         with tqdm(outcomes, total=count, unit="file", disable=None) as progress, closing(outcomes):
-            notable = known_bad + _note(progress, identities(todo, identity), path)
+            notable = known_bad + _note(progress, identity, own, path)
     bad = [outcome for outcome in notable if outcome.error]
     embedded = count + len(known_bad) - len(bad)
     print(f"{embedded} files embedded in {settings.out}", file=sys.stderr)
@@ -138,11 +139,12 @@ def _settings(arguments: argparse.Namespace) -> EmbedSettings:
     )
 
 
-def _note(progress: tqdm[Outcome], identity: dict[str, str], path: Path) -> list[Outcome]:
+def _note(progress: tqdm[Outcome], identity: str, own: dict[str, str], path: Path) -> list[Outcome]:
     """Write each outcome into the manifest as it comes; returns those with an error or warnings.
 
     Args:
-        identity: of each result, by its output.
+        identity: of results, but for shards.
+        own: of each shard, by its output.
 
     Raises:
         OSError: the disk takes no more; what was embedded until then stays.
@@ -157,20 +159,11 @@ def _note(progress: tqdm[Outcome], identity: dict[str, str], path: Path) -> list
                 notable.append(outcome)
             embedded_s += outcome.duration_s
             progress.set_postfix_str(f"{embedded_s:.0f} s of audio")
-            record = manifest.record_of(outcome, identity[outcome.job.output])
+            record = manifest.record_of(outcome, own.get(outcome.job.output, identity))
             if record:
                 lines.write(json.dumps(record) + "\n")
                 lines.flush()
     return notable
-
-
-def identities(groups: Sequence[Group], identity: str) -> dict[str, str]:
-    """The identity of each result, by its output."""
-    return {
-        job.output: manifest.shard_identity(identity, group.jobs) if job.key else identity
-        for group in groups
-        for job in (group.jobs[:1] if group.jobs[0].key else group.jobs)
-    }
 
 
 def processes_for(wanted: int, groups: Sequence[Group]) -> int:

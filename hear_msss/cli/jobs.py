@@ -31,7 +31,7 @@ class EmbedSettings:
         return "timestamps" if self.timestamps else "scene"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """A sound to embed.
 
@@ -96,10 +96,10 @@ def plan(sources: Iterable[tuple[Source, Path]], settings: EmbedSettings, suffix
     Raises:
         ValueError: two sounds would have the same result, or the same name within the shards.
     """
-    names: dict[Path, Source] = {}
+    names: dict[str, Source] = {}
     jobs: list[Job] = []
     for source, relative in sources:
-        other = names.setdefault(relative, source)
+        other = names.setdefault(str(relative), source)
         if other is not source:
             if _is_same(other, source):
                 continue
@@ -140,6 +140,8 @@ class Part:
 
     def of(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs of this part. Those of a shard stay together: they have the same output."""
+        if self.count == 1:
+            return list(jobs)
         outputs: dict[str, int] = {}
         for job in jobs:
             outputs.setdefault(job.output, len(outputs))

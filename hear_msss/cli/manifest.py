@@ -7,10 +7,13 @@ writing them one after the other into ``embeddings.jsonl``.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from hear_msss import __version__
 from hear_msss.cli.jobs import EmbedSettings, Group, Job, Outcome
@@ -26,7 +29,17 @@ RECORD = {
     "source_bytes": int,
     "source_mtime_ns": int,
 }  # what a record must have
-Records = dict[tuple[str, str], dict[str, Any]]
+
+
+class Record(NamedTuple):
+    """Of a line, what a repeated command has to know."""
+
+    identity: str
+    source: Stamp
+    error: str
+
+
+Records = dict[tuple[str, str], Record]
 
 
 def identity_of(model: MSSS, settings: EmbedSettings) -> str:
@@ -54,30 +67,35 @@ def read_manifests(out: Path) -> Records:
 def read_manifest(path: Path) -> Records:
     """The newest record of each result. A line that is no record, torn or edited, costs its file alone."""
     records = {}
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            record = json.loads(line)
-        except ValueError:  # no JSON, or no UTF-8
-            continue
-        if isinstance(record, dict) and all(isinstance(record.get(k), t) for k, t in RECORD.items()):
-            records[record["output"], str(record.get("key", ""))] = record
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except ValueError:  # no JSON, or no UTF-8
+                continue
+            if isinstance(record, dict) and all(isinstance(record.get(k), t) for k, t in RECORD.items()):
+                source = Stamp(record["source_bytes"], record["source_mtime_ns"])
+                known = Record(sys.intern(record["identity"]), source, str(record.get("error", "")))
+                records[record["output"], str(record.get("key", ""))] = known
     return records
 
 
 def open_manifest(path: Path) -> IO[str]:
     """To append records; a torn last line is ended, so that the next record is not lost with it."""
-    manifest = path.open("a", encoding="utf-8")
-    if path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n"):
-        manifest.write("\n")
-    return manifest
+    manifest = path.open("a+b")
+    if manifest.tell() > 0:
+        manifest.seek(-1, os.SEEK_END)
+        if manifest.read(1) != b"\n":
+            manifest.write(b"\n")
+    return io.TextIOWrapper(manifest, encoding="utf-8")
 
 
-def is_done(job: Job, record: dict[str, Any] | None, identity: str) -> bool:
+def is_done(job: Job, record: Record | None, identity: str) -> bool:
     """Whether a record is of the same source and the same settings."""
-    if record is None or record["identity"] != identity:
+    if record is None or record.identity != identity:
         return False
     try:
-        return Stamp(record["source_bytes"], record["source_mtime_ns"]) == job.source.stamp()
+        return record.source == job.source.stamp()
     except OSError:  # gone: its outcome will say so
         return False
 
@@ -117,6 +135,6 @@ def left_to_do(
             missing.append(group)
             continue
         for job, record in zip(group.jobs, found, strict=True):
-            if record and record.get("error"):
-                bad.append(Outcome(job, error=str(record["error"])))
+            if record and record.error:
+                bad.append(Outcome(job, error=record.error))
     return missing, bad

@@ -10,12 +10,11 @@ from operator import itemgetter
 
 import torch
 
-from hear_msss import windows
 from hear_msss.api import load_model
 from hear_msss.batching import Rows, embed_clips
 from hear_msss.cli.jobs import EmbedSettings, Group, Job, Outcome
 from hear_msss.cli.shards import open_shard
-from hear_msss.cli.writers import Block, write_file
+from hear_msss.cli.writers import Block, counted, write_file
 from hear_msss.model import MSSS
 from hear_msss.sources import DISK_ERRORS, Decoded, Source, decode_ahead
 
@@ -73,8 +72,7 @@ def _size(samples: int, model: MSSS, timestamps: bool) -> tuple[int, int]:
     """Rows of a clip's result and numbers in each."""
     if not timestamps:
         return 1, model.scene_embedding_size
-    rows = windows.timestamp_count(samples, model.hop_frames, model.config)
-    return rows, model.timestamp_embedding_size
+    return model.timestamp_count(samples), model.timestamp_embedding_size
 
 
 def _embed_file(
@@ -85,7 +83,8 @@ def _embed_file(
         return _refused(job, item)
     rows, size = _size(clip.samples, model, settings.timestamps)
     try:
-        write_file(settings.out / job.output, settings.format, blocks, rows, size, settings.timestamps)
+        path = settings.out / job.output
+        write_file(path, settings.format, counted(blocks, rows), rows, size, settings.timestamps)
     except (OSError, ValueError) as error:
         return _failed(job, error)
     return Outcome(job, "", clip.samples / model.sample_rate, rows, item.stamp, clip.warnings)
@@ -109,7 +108,7 @@ def _embed_shard(
                     continue
                 rows, _ = _size(item.clip.samples, model, settings.timestamps)
                 duration_s = item.clip.samples / model.sample_rate
-                shard.add(job.key, duration_s, rows, blocks)
+                shard.add(job.key, duration_s, rows, counted(blocks, rows))
                 outcomes.append(Outcome(job, "", duration_s, rows, item.stamp, item.clip.warnings))
     except (OSError, ValueError) as error:
         return [_failed(job, error) for job in group.jobs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +13,16 @@ import numpy as np
 from hear_msss.files import replacing
 
 Block = tuple[np.ndarray, np.ndarray]  # embeddings (n, size) float32, times (n,) float64 in ms
+
+
+def counted(blocks: Iterable[Block], rows: int) -> Iterator[Block]:
+    """The blocks, which must have as many rows together as the file's head says."""
+    left = rows
+    for block in blocks:
+        left -= len(block[0])
+        yield block
+    if left:
+        raise RuntimeError(f"{rows - left} embeddings were made where {rows} were expected")
 
 
 def _write_rows(file: IO[bytes], shape: tuple[int, ...], dtype: str, parts: Iterable[np.ndarray]) -> None:

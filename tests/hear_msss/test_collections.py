@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+import torch
 import webdataset
 
+import hear_msss
 from hear_msss.__main__ import main
 from hear_msss.cli import embed, spread, work
 
@@ -91,6 +93,25 @@ def test_shards_hold_what_single_files_hold_in_order(sounds, expected, tmp_path,
     assert main(command) == 0
     assert "3 of 5 files are done already" in capsys.readouterr().err
     assert lost.read_bytes() == before[lost][1]
+
+
+@pytest.mark.parametrize("more", [[], ["--format", "webdataset"]])
+def test_whole_clips_have_as_many_timestamps_as_in_the_api(sounds, tmp_path, more):
+    command = ["embed", str(sounds / "sub"), "--out", str(tmp_path), "--timestamps", *more]
+    assert (
+        main([*command, "--option", "whole_clip=true", "--option", "features=h", "--option", "scene=mean"])
+        == 0
+    )
+    model = hear_msss.load_model(whole_clip=True, features="h", scene="mean")
+    for name in ("a.wav", "c.flac"):
+        audio = torch.from_numpy(soundfile.read(sounds / "sub" / name, dtype="float32")[0])[None]
+        expected = hear_msss.get_timestamp_embeddings(audio, model)[0][0].numpy()
+        found = (
+            {n: e for n, e, _ in read_all(tmp_path)}[name]
+            if more
+            else np.load(tmp_path / f"{name}.timestamps.npy")
+        )
+        assert found.shape == expected.shape and np.abs(found - expected).max() < 1e-4
 
 
 def test_a_shard_is_made_anew_when_what_belongs_into_it_changes(sounds, tmp_path, capsys):

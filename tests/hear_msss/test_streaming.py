@@ -20,7 +20,7 @@ def noise(samples, channels=1, seed=0):
 
 def embedded(path, model, timestamps):
     """Rows and times of a file, piece by piece."""
-    item = Decoded(FileSource(path), decode_clip(path, 16_000))
+    item = Decoded(FileSource(str(path)), decode_clip(path, 16_000))
     return [(rows.embeddings, rows.times_ms) for _, rows in embed_clips([item], model, timestamps)]
 
 
