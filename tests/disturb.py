@@ -221,6 +221,12 @@ def first_run(verb: Verb, kind: str, folder: Path, log: Path, alone: Alone, chan
     return ""
 
 
+def tracebacks(text: str) -> str:
+    """All that begins as a traceback, but for joblib's when a parent is killed while its worker starts."""
+    parts = text.split("Traceback (most recent call last)")[1:]
+    return "".join(part for part in parts if "popen_loky_posix.py" not in part)
+
+
 def disturb(verb: Verb, kind: str, alone: Alone, seed: int) -> Trial:
     """One trial on a copy of the input."""
     trial, chance = Trial(verb.name, kind), random.Random(seed)
@@ -249,9 +255,9 @@ def disturb(verb: Verb, kind: str, alone: Alone, seed: int) -> Trial:
             trial.problems.append(f"another result: {sorted({name for name, _ in differing})[:3]}")
         if remains := [path.name for pattern in LEFT for path in folder.rglob(pattern)]:
             trial.problems.append(f"left: {remains[:3]}")
-        text = log.read_text(errors="replace")
-        if "Traceback" in text:
-            trial.problems.append("a traceback: " + text[text.index("Traceback") :][-800:])
+        text = tracebacks(log.read_text(errors="replace"))
+        if text:
+            trial.problems.append("a traceback: " + text[:1500])
     return trial
 
 

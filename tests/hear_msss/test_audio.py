@@ -128,11 +128,12 @@ def test_joined_aac_of_two_rates_comes_at_one(tmp_path):
     "text",
     [
         "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:1,\n{path}\n#EXT-X-ENDLIST\n",
-        "ffconcat version 1.0\nfile '{path}'\n",
+        "ffconcat version 1.0\nfile x.aac\n",
         "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\nfile:{path}\n#EXT-X-ENDLIST\n",
     ],
 )
-def test_a_list_of_sounds_opens_none_of_them(tmp_path, text):
+def test_a_list_of_sounds_opens_none_of_them(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)  # FFmpeg itself refuses paths from the root in some lists
     encode(tmp_path / "x.aac", tone(1), "aac")
     for name in ("list.m3u8", "list.mp3"):
         (tmp_path / name).write_text(text.format(path=tmp_path / "x.aac"))
