@@ -149,7 +149,7 @@ def _pieces(items: Iterable[Item], model: MSSS, timestamps: bool) -> Iterator[_P
 
 def _timestamp_pieces(item: Item, clip: DecodedClip, model: MSSS) -> Iterator[_Piece[Item]]:
     hop, config, every = model.hop_frames, model.config, model.options.encode_every
-    count = windows.timestamp_count(clip.samples, hop, config)
+    count = model.timestamp_count(clip.samples)
     at_once = every * max(1, round(PIECE_S * model.sample_rate / (every * hop * config.hop_length)))
     for first in range(0, count, at_once):
         last = min(first + at_once, count)

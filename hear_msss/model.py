@@ -108,7 +108,7 @@ class MSSS(nn.Module):
         return result.view(sounds, count, size)
 
     def timestamp_count(self, samples: int) -> int:
-        """Timestamps of a clip."""
+        """Timestamps of a clip of ``samples`` samples."""
         if self.options.whole_clip:
             return whole_clip.frame_count(samples, self.config)
         return windows.timestamp_count(samples, self.hop_frames, self.config)
@@ -177,7 +177,7 @@ class MSSS(nn.Module):
     def scene_embeddings(self, audio: Tensor) -> Tensor:
         """``(sounds, samples)`` to one embedding a clip, ``(sounds, size)``."""
         if self.options.whole_clip:
-            h = self.encode_whole(audio)[:, : whole_clip.frame_count(audio.shape[1], self.config)]
+            h = self.encode_whole(audio)[:, : self.timestamp_count(audio.shape[1])]
             return self.pool(h, timestamps=False)
         padded = F.pad(audio, windows.scene_margins(audio.shape[1], self.config))
         starts = windows.scene_starts(self.config.frames(padded.shape[1]), self.config)

@@ -12,6 +12,7 @@ from efficientnet_pytorch import EfficientNet
 
 import hear_msss
 from hear_msss.batching import embed_clips
+from hear_msss.cli.writers import counted, write_file
 from hear_msss.frontend import FrontEnd
 from hear_msss.graphs import export_graph
 from hear_msss.model import MSSS
@@ -127,6 +128,13 @@ def test_files_are_embedded_as_clips_are(model, timestamps):
         else:
             expected = hear_msss.get_scene_embeddings(clip[None], model)[:, None]
         np.testing.assert_allclose(found.embeddings, expected[0], atol=ROUNDING)
+
+
+def test_a_file_of_too_few_rows_does_not_appear(tmp_path):
+    blocks = [(np.zeros((2, 4), np.float32), np.zeros(2))]
+    with pytest.raises(RuntimeError, match="2 embeddings were made where 3 were expected"):
+        write_file(tmp_path / "a.npy", "npy", counted(blocks, 3), 3, 4, timestamps=True)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
