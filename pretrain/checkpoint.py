@@ -14,9 +14,20 @@ CHECKPOINT = "checkpoint.pt"
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Replace the run's checkpoint. ``state`` holds tensors and plain values only."""
-    with open_replacing(folder / CHECKPOINT, "wb") as file:
-        torch.save(state, file)
+    """Replace the run's checkpoint. ``state`` holds tensors and plain values only.
+
+    Raises:
+        OSError: the disk does not take it; the checkpoint before stays.
+    """
+    path = folder / CHECKPOINT
+    with open_replacing(path, "wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # of torch's writer, which hides what the disk said
+            if isinstance(error.__context__, OSError):
+                refused = error.__context__
+                raise OSError(refused.errno, refused.strerror, str(path)) from None
+            raise
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """What may go wrong with a run on disk: misfits, strangers' files, two at once, changes, errors, stalls."""
 
+import contextlib
+import errno
+import io
 import json
 import os
 import shutil
@@ -17,8 +20,9 @@ import torch
 
 from hear_msss.weights import DEFAULT, load_weights
 from pretrain import __main__ as program
+from pretrain import checkpoint
 from pretrain.__main__ import main
-from pretrain.checkpoint import load_checkpoint
+from pretrain.checkpoint import load_checkpoint, save_checkpoint
 from pretrain.corpus.location import is_remote
 from pretrain.corpus.packed import PackedSource
 from pretrain.run_folder import sole_run
@@ -102,6 +106,25 @@ def test_a_strangers_checkpoint_runs_nothing(run, tmp_path, capsys):
     assert resume(run) == 2
     assert capsys.readouterr().err.count("checkpoint.pt cannot be read") == 2
     assert not (tmp_path / "ran").exists()
+
+
+class FullDisk(io.BytesIO):
+    def write(self, data) -> int:
+        if self.tell() + len(data) > 10_000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation
+
+
+def test_a_full_disk_is_what_ends_a_checkpoint_and_the_one_before_stays(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, {"step": 1, "learner": {}, "average": None})
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "open_replacing", lambda *rest: contextlib.nullcontext(FullDisk()))
+        with pytest.raises(OSError, match=r"No space left on device.*checkpoint\.pt"):
+            save_checkpoint(tmp_path, {"step": 2, "learner": {"w": torch.zeros(10_000)}, "average": None})
+    assert load_checkpoint(tmp_path)["step"] == 1
 
 
 def test_locations():
