@@ -123,7 +123,12 @@ def test_parts_stand_side_by_side(encoder, levels, segments, features):
 def test_far_outliers_are_limited(encoder, levels):
     with torch.no_grad():
         loud = Features(encoder, "log_mel", levels)(torch.full((1, 64, 96), 1e4))
-    assert loud[..., :128].unique().tolist() == [LIMIT]
+    assert loud[..., :128].unique().tolist() == [10.0] == [LIMIT]
+
+
+def test_h_stays_as_it_is(encoder, levels, segments):
+    with torch.no_grad():
+        torch.testing.assert_close(Features(encoder, "h", levels)(segments[:2]), encoder(segments[:2]))
 
 
 def test_statistics_travel_with_the_weights(encoder, levels, tmp_path):
