@@ -149,9 +149,13 @@ def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
     while True:
         try:
             job = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             return
-        pipe.send(function(job))
+        answer = function(job)
+        try:
+            pipe.send(answer)
+        except ConnectionError:  # the parent has been killed meanwhile
+            return
 
 
 def _end_with_parent() -> None:
