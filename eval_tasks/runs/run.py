@@ -104,10 +104,12 @@ def task_jobs(
 
 
 def finished_jobs(jobs: Sequence[TaskJob], number: int) -> Iterator[TaskResult]:
-    """The result of each job, as it comes."""
+    """The result of each job, as it comes; all at the end where the backend (Ray's) cannot say before."""
     number = at_once(number, len(jobs))
-    parallel = joblib.Parallel(n_jobs=number, prefer="threads", return_as="generator_unordered")
-    return parallel(joblib.delayed(run_task)(job) for job in jobs)
+    backend, _ = joblib.parallel.get_active_backend(prefer="threads")
+    return_as = "generator_unordered" if backend.supports_return_generator else "list"
+    parallel = joblib.Parallel(n_jobs=number, prefer="threads", return_as=return_as)
+    return iter(parallel(joblib.delayed(run_task)(job) for job in jobs))
 
 
 def run_tasks(
