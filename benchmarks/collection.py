@@ -156,7 +156,7 @@ def run(folder: Path, files: int, hours: float) -> None:
 def plan(files: int) -> None:
     """Memory of the process that hands out the work: for files that need not exist, and for their records."""
     from hear_msss.cli import jobs, manifest
-    from hear_msss.sources import FileSource, Stamp
+    from hear_msss.collection.sources import FileSource, Stamp
 
     def resident_mb() -> float:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

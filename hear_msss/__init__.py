@@ -22,17 +22,17 @@ from hear_msss.version import __version__
 
 if TYPE_CHECKING:
     from hear_msss.api import get_scene_embeddings, get_timestamp_embeddings, load_model
-    from hear_msss.estimator import SceneEmbedder as SceneEmbedder
-    from hear_msss.many_files import embed_files
+    from hear_msss.collection.estimator import SceneEmbedder as SceneEmbedder
+    from hear_msss.collection.many_files import embed_files
 
 __all__ = ["__version__", "embed_files", "get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
 
 MODULES = {
-    "embed_files": "hear_msss.many_files",
+    "embed_files": "hear_msss.collection.many_files",
     "get_scene_embeddings": "hear_msss.api",
     "get_timestamp_embeddings": "hear_msss.api",
     "load_model": "hear_msss.api",
-    "SceneEmbedder": "hear_msss.estimator",  # not in __all__, since it needs scikit-learn
+    "SceneEmbedder": "hear_msss.collection.estimator",  # not in __all__, since it needs scikit-learn
 }
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from hear_msss import containers, decoding, ffmpeg
+from hear_msss.reading import containers, decoding, ffmpeg
 
 LOUDEST = 10.0  # resampling overshoots 1.0 a little; integers taken for floats exceed this at once
 LOWEST_HZ, HIGHEST_HZ = 1_000, 1_000_000  # a damaged header may name any rate

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from hear_msss import sessions
 from hear_msss.encoder import Encoder
 from hear_msss.features import Features
-from hear_msss.graph_cache import cached_graph
+from hear_msss.graphs import sessions
+from hear_msss.graphs.cache import cached_graph
 
 
 def fold_batch_norm(encoder: Encoder) -> Encoder:

@@ -17,9 +17,9 @@ from hear_msss.cli.jobs import EmbedSettings, Group, Job, Outcome, Part, groups,
 from hear_msss.cli.shards import SHARDS
 from hear_msss.cli.work import model_of
 from hear_msss.cli.writers import PACKAGES, WRITERS, need
+from hear_msss.collection.inputs import find_sources
 from hear_msss.device import find_device
 from hear_msss.files import remove_leftovers
-from hear_msss.inputs import find_sources
 from hear_msss.locks import LOCK, locked
 from hear_msss.options import parse_options
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from hear_msss.api import load_model
-from hear_msss.graphs import GRAPHS, export_graph
+from hear_msss.graphs.modules import GRAPHS, export_graph
 from hear_msss.options import parse_options
 
 

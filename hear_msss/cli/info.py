@@ -12,7 +12,7 @@ import torch
 
 from hear_msss import __version__
 from hear_msss.api import load_model
-from hear_msss.graph_cache import cache_folder, encoder_sha256
+from hear_msss.graphs.cache import cache_folder, encoder_sha256
 from hear_msss.weights import DEFAULT, UNTRAINED, bundled, find_weights, fingerprint, load_weights
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hear_msss.sources import Source, Stamp
+from hear_msss.collection.sources import Source, Stamp
 
 GROUP_FILES, GROUP_BYTES = 256, 1 << 26  # where a process is killed, at most this much is done again
 

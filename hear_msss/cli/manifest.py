@@ -17,9 +17,9 @@ from typing import IO, Any, NamedTuple
 
 from hear_msss import __version__
 from hear_msss.cli.jobs import EmbedSettings, Group, Job, Outcome
-from hear_msss.graph_cache import encoder_sha256
+from hear_msss.collection.sources import Stamp
+from hear_msss.graphs.cache import encoder_sha256
 from hear_msss.model import MSSS
-from hear_msss.sources import Stamp
 
 MANIFEST = "embeddings.jsonl"
 OPTIONS_OF_SPEED = {"chunk_size", "backend"}  # change embeddings by rounding only

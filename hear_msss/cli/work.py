@@ -11,12 +11,12 @@ from operator import itemgetter
 import torch
 
 from hear_msss.api import load_model
-from hear_msss.batching import Rows, embed_clips
 from hear_msss.cli.jobs import EmbedSettings, Group, Job, Outcome
 from hear_msss.cli.shards import open_shard
 from hear_msss.cli.writers import Block, counted, write_file
+from hear_msss.collection.batching import Rows, embed_clips
+from hear_msss.collection.sources import DISK_ERRORS, Decoded, Source, decode_ahead
 from hear_msss.model import MSSS
-from hear_msss.sources import DISK_ERRORS, Decoded, Source, decode_ahead
 
 
 @lru_cache(maxsize=1)

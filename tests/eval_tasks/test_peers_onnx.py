@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 import hear_msss
 from eval_tasks.peers import onnx as peer
-from hear_msss.graphs import export_graph
-from hear_msss.onnx_export import to_onnx
+from hear_msss.graphs.modules import export_graph
+from hear_msss.graphs.onnx_export import to_onnx
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import soundfile
 import soxr
 from odd_sounds import RATE, encode, tone
 
-from hear_msss import decoding
 from hear_msss.audio import SUFFIXES, SoundError, find_sounds, is_sound, measure, open_sound, read_mono
+from hear_msss.reading import decoding
 
 
 def test_odd_files_are_read_whole_or_warned_about_or_refused(odd_sounds):

@@ -10,7 +10,7 @@ import torch
 import hear_msss
 from hear_msss.backend import OnnxEncoder, fold_batch_norm
 from hear_msss.features import Features, choices
-from hear_msss.graph_cache import encoder_sha256
+from hear_msss.graphs.cache import encoder_sha256
 from hear_msss.model import MSSS
 from hear_msss.options import Options
 from hear_msss.weights import untrained_encoder, untrained_weights

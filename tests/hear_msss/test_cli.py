@@ -15,9 +15,10 @@ import soundfile
 import torch
 
 import hear_msss
-from hear_msss import files, sources
+from hear_msss import files
 from hear_msss.__main__ import main
 from hear_msss.cli import manifest, work
+from hear_msss.collection import sources
 
 HOP_MS = 200
 OPTIONS = ["--model", "untrained", "--option", f"hop_ms={HOP_MS}"]

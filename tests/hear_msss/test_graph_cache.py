@@ -11,10 +11,11 @@ import onnx
 import pytest
 import torch
 
-from hear_msss import graph_cache, onnx_export
 from hear_msss.backend import OnnxEncoder, fold_batch_norm
-from hear_msss.graph_cache import cached_graph, cached_path, encoder_sha256, read_own, write_own
-from hear_msss.onnx_export import largest_difference
+from hear_msss.graphs import cache as graph_cache
+from hear_msss.graphs import onnx_export
+from hear_msss.graphs.cache import cached_graph, cached_path, encoder_sha256, read_own, write_own
+from hear_msss.graphs.onnx_export import largest_difference
 from hear_msss.weights import untrained_encoder
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 import hear_msss
-from hear_msss import batching
+from hear_msss.collection import batching
 
 RATE = 16_000
 SECONDS = (0.01, 0.4, 0.975, 1.0, 2.6, 1.0, 7.3, 0.5)

@@ -104,7 +104,7 @@ def test_copies_and_pickles_travel_without_sessions(model, audio, expected, copi
 
 def test_nothing_is_reported_to_anybody():
     """onnxruntime reads this once, when it is first imported."""
-    code = "import os; from hear_msss.onnx_export import import_onnx; import_onnx(); "
+    code = "import os; from hear_msss.graphs.onnx_export import import_onnx; import_onnx(); "
     code += "print(os.environ['ORT_DISABLE_TELEMETRY'])"
     environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
     done = subprocess.run(

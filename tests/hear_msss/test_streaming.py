@@ -7,9 +7,10 @@ import soxr
 import torch
 
 import hear_msss
-from hear_msss import batching, streaming
-from hear_msss.batching import embed_clips
-from hear_msss.sources import Decoded, FileSource
+from hear_msss import streaming
+from hear_msss.collection import batching
+from hear_msss.collection.batching import embed_clips
+from hear_msss.collection.sources import Decoded, FileSource
 from hear_msss.streaming import decode_clip, open_clip
 
 

@@ -11,10 +11,10 @@ import torch
 from efficientnet_pytorch import EfficientNet
 
 import hear_msss
-from hear_msss.batching import embed_clips
 from hear_msss.cli.writers import counted, write_file
+from hear_msss.collection.batching import embed_clips
 from hear_msss.frontend import FrontEnd
-from hear_msss.graphs import export_graph
+from hear_msss.graphs.modules import export_graph
 from hear_msss.model import MSSS
 from hear_msss.options import Options
 from hear_msss.streaming import DecodedClip

@@ -70,7 +70,7 @@ def test_long_files_are_read_block_by_block(tmp_path, monkeypatch):
     sine = tone(440, 25, 44100)
     write(tmp_path / "in/long.wav", sine, 44100)
     run_pack(tmp_path / "in", "--out", tmp_path / "whole")
-    monkeypatch.setattr("hear_msss.decoding.BLOCK_SAMPLES", 10007)
+    monkeypatch.setattr("hear_msss.reading.decoding.BLOCK_SAMPLES", 10007)
     run_pack(tmp_path / "in", "--out", tmp_path / "blocks")
     corpora = [PackedSource(tmp_path / name) for name in ("whole", "blocks")]
     whole, blocks = (np.concatenate([corpus.clip(number) for number in range(3)]) for corpus in corpora)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from typing import Any, BinaryIO, cast
 
-from hear_msss import containers
+from hear_msss.reading import containers
 
 # The mark of a FLAC file, and the header of the block that follows it, which may be the last.
 FLAC_BEGINS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")

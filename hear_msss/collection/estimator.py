@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hear_msss.api import load_model
+from hear_msss.collection.many_files import embed_files
 from hear_msss.device import find_device
-from hear_msss.many_files import embed_files
 from hear_msss.model import MSSS
 
 try:

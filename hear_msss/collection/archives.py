@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from hear_msss.audio import is_sound
-from hear_msss.sources import BrokenSource, Stamp
+from hear_msss.collection.sources import BrokenSource, Stamp
 
 
 @dataclass(frozen=True)

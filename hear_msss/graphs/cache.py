@@ -15,7 +15,7 @@ from platformdirs import user_cache_path
 from hear_msss.encoder import Encoder
 from hear_msss.features import Features
 from hear_msss.files import replacing
-from hear_msss.onnx_export import OPSET, TOLERANCE, largest_difference, make_graph
+from hear_msss.graphs.onnx_export import OPSET, TOLERANCE, largest_difference, make_graph
 from hear_msss.version import __version__
 
 CACHE_VARIABLE = "HEAR_MSSS_CACHE"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hear_msss.archives import find_members
 from hear_msss.audio import SUFFIXES, find_sounds
-from hear_msss.sources import FileSource, Source
-from hear_msss.tables import find_rows, table_files
+from hear_msss.collection.archives import find_members
+from hear_msss.collection.sources import FileSource, Source
+from hear_msss.collection.tables import find_rows, table_files
 
 TABLES = (".arrow", ".parquet")
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hear_msss.api import load_model
-from hear_msss.batching import embed_clips
+from hear_msss.collection.batching import embed_clips
+from hear_msss.collection.sources import FileSource, decode_ahead
 from hear_msss.model import MSSS
-from hear_msss.sources import FileSource, decode_ahead
 
 AnyPath = str | os.PathLike[str]
 

@@ -13,7 +13,7 @@ import threading
 import weakref
 from typing import Any
 
-from hear_msss.onnx_export import new_session
+from hear_msss.graphs.onnx_export import new_session
 
 
 class _OfThisProcess:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from hear_msss.features import Features
 from hear_msss.files import replacing
 from hear_msss.frontend import FrontEnd
+from hear_msss.graphs.onnx_export import check_difference, difference_to, to_onnx
 from hear_msss.model import MSSS, interpolate
-from hear_msss.onnx_export import check_difference, difference_to, to_onnx
 from hear_msss.windows import SCENE_HOP_FRAMES, SCENE_REST
 
 GRAPHS = {

@@ -15,9 +15,9 @@ from typing import BinaryIO, cast
 import av
 import soundfile
 
-from hear_msss.containers import ogg_streams, warnings_of
-from hear_msss.ffmpeg import BLOCK_SAMPLES, Block, FFmpegDecoder, Undecodable, shorter
-from hear_msss.joined import Part, next_flac, parts_of
+from hear_msss.reading.containers import ogg_streams, warnings_of
+from hear_msss.reading.ffmpeg import BLOCK_SAMPLES, Block, FFmpegDecoder, Undecodable, shorter
+from hear_msss.reading.joined import Part, next_flac, parts_of
 
 READ_AHEAD_BYTES = 1 << 14  # libFLAC reads 8 kB at once: where it stops earlier before the end, more is there
 TAIL_BYTES = 1 << 16

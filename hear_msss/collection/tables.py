@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from hear_msss.sources import BrokenSource, Stamp
+from hear_msss.collection.sources import BrokenSource, Stamp
 
 _lock = threading.Lock()  # several threads decode at a time
 

@@ -1,0 +1,1 @@
+"""Embeddings of many sounds: what is given, read ahead, batched, handed out."""

@@ -1,0 +1,1 @@
+"""ONNX graphs of the encoder: made, kept, run."""
