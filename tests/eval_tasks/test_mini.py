@@ -33,7 +33,8 @@ def vocabulary(task):
 
 
 def test_all_together_are_small():
-    assert {path.name for path in TASKS_DIR.iterdir() if path.is_dir()} == set(MINI_TASKS)
+    # heareval's runner takes all that lies in a folder of tasks for a task.
+    assert {path.name for path in TASKS_DIR.iterdir()} == set(MINI_TASKS)
     assert sum(path.stat().st_size for path in TASKS_DIR.rglob("*") if path.is_file()) < 6e6
 
 
