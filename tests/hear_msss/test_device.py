@@ -10,6 +10,7 @@ import hear_msss
 from hear_msss import device
 from hear_msss.__main__ import main
 from hear_msss.cli import embed as embed_command
+from hear_msss.cli import work
 from hear_msss.model import MSSS
 
 ON_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
@@ -145,10 +146,10 @@ def test_embed_computes_where_it_is_told(tmp_path, monkeypatch):
     moved = []
     monkeypatch.setattr(MSSS, "to", lambda model, where: moved.append(where) or model)
     assert main([*words, "--device", "cpu"]) == 0 and moved == ["cpu"]
-    embed_command._model.cache_clear()
+    work.model_of.cache_clear()
     monkeypatch.setattr(embed_command, "find_device", lambda name, backend: torch.device(name or "cuda"))
     assert main([*words, "--timestamps"]) == 0 and moved == ["cpu", "cuda"]
-    embed_command._model.cache_clear()
+    work.model_of.cache_clear()
 
 
 @pytest.mark.parametrize(
