@@ -2,6 +2,8 @@
 
 python -m benchmarks --out build/bench            everything, at most 10 minutes on two cores
 python -m benchmarks --out build/bench --quick    two batch sizes, short clips, one or two rounds
+python -m benchmarks --only gpu --out build/gpu   a GPU: its own rates, encoder, embeddings and training
+                                                  steps in each precision; about 90 seconds
 
 Peers are looked for in the environment and in build/peers (or $HEAR_MSSS_PEERS):
 
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 PARTS = ("speed", "training", "memory", "startup")
+GPU = "gpu"
 
 
 def main() -> int:
@@ -30,24 +33,37 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument(
-        "--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=str(PARTS)
+        "--only",
+        nargs="+",
+        choices=(*PARTS, GPU),
+        default=list(PARTS),
+        metavar="PART",
+        help=f"{', '.join(PARTS)} (these by default) or {GPU}",
     )
+    parser.add_argument("--device", default="cuda", help=f"of the part {GPU} (cuda)")
     arguments = parser.parse_args()
     sys.path.append(os.environ.get("HEAR_MSSS_PEERS", "build/peers"))
 
-    from benchmarks import machine, processes, report, speed
+    from benchmarks import gpu, machine, processes, speed
     from benchmarks.systems import all_systems
+    from hear_msss.device import find_device
 
+    try:
+        device = find_device(arguments.device) if GPU in arguments.only else None
+    except ValueError as error:
+        parser.error(str(error))
     quick, only, begin = arguments.quick, arguments.only, time.perf_counter()
     threads = [n for n in (1, 2) if n <= (os.cpu_count() or 1)]
     batches, rounds = ([1, 8], 2) if quick else ([1, 8, 32], 3)
     lengths_s = [10, 60] if quick else [10, 60, 600, 3600]
     result: dict[str, Any] = {"machine": machine.describe(threads), "missing": {}}
-    result |= {part: [] for part in PARTS}
+    result |= {part: [] for part in (*PARTS, GPU)}
+    arguments.out.mkdir(parents=True, exist_ok=True)
 
     def collect(part: str, rows: Any) -> None:
         for row in rows:
             result[part].append(row)
+            write(arguments.out, result)  # a run that is cut short leaves what it has measured
             print(f"{time.perf_counter() - begin:5.0f} s  {part}  {row}", file=sys.stderr, flush=True)
 
     if "speed" in only:
@@ -63,13 +79,21 @@ def main() -> int:
         collect("memory", processes.memory(lengths_s, backend))
     if "startup" in only:
         collect("startup", processes.startup(list(dict.fromkeys(["torch", backend])), rounds))
+    if device is not None:
+        collect(GPU, gpu.measure(device, gpu.SMALL if quick else gpu.Sizes(), result["missing"]))
 
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "bench.json").write_text(json.dumps(result, indent=1))
-    table = report.markdown(result)
-    (arguments.out / "bench.md").write_text(table)
-    print(table)
+    print(write(arguments.out, result))
     return 0
+
+
+def write(folder: Path, result: dict[str, Any]) -> str:
+    """Write bench.json and bench.md; returns the text of the second."""
+    from benchmarks import report
+
+    (folder / "bench.json").write_text(json.dumps(result, indent=1))
+    tables = report.markdown(result)
+    (folder / "bench.md").write_text(tables)
+    return tables
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks import gpu_report
+from benchmarks.tables import rate, ratios, table
+
 REFERENCE = "straightforward"
 
 
@@ -21,13 +24,13 @@ def markdown(result: dict[str, Any]) -> str:
             lines += ["", f"### {title}: seconds of audio per second (lowest to highest)", "", *_speed(rows)]
     if result["training"]:
         lines += ["", "### Training step: segments per second (lowest to highest)", ""]
-        lines += _table(
+        lines += table(
             ["system", "threads", "batch", "segments/s"],
-            [[r["system"], r["threads"], r["batch"], _rate(r, "segments_per_s")] for r in result["training"]],
+            [[r["system"], r["threads"], r["batch"], rate(r, "segments_per_s")] for r in result["training"]],
         )
     if result["memory"]:
         lines += ["", "### Peak memory of `hear-msss embed`", ""]
-        lines += _table(
+        lines += table(
             ["what", "clip", "peak MB", "above the loaded model", "seconds"],
             [
                 [
@@ -42,12 +45,13 @@ def markdown(result: dict[str, Any]) -> str:
         )
     if result["startup"]:
         lines += ["", "### From nothing to the first embedding", ""]
-        lines += _table(
+        lines += table(
             ["what", "seconds", "slowest"],
             [[r["what"], f"{r['seconds']:.1f}", f"{r['highest']:.1f}"] for r in result["startup"]],
         )
+    lines += gpu_report.markdown(result.get("gpu", []))
     if result["missing"]:
-        lines += ["", "Not measured, because not installed:"]
+        lines += ["", "Not measured:"]
         lines += [f"- {name}: {reason}" for name, reason in result["missing"].items()]
     return "\n".join(lines) + "\n"
 
@@ -58,25 +62,8 @@ def _speed(rows: list[dict[str, Any]]) -> list[str]:
     cell = {(row["system"], row["threads"], row["batch"]): row for row in rows}
     body = []
     for name in names:
-        line, ratios = [name], []
-        for threads, batch in columns:
-            row, reference = cell.get((name, threads, batch)), cell.get((REFERENCE, threads, batch))
-            line.append(_rate(row, "audio_s_per_s") if row else "too long")
-            if row and reference:
-                ratios.append(row["audio_s_per_s"] / reference["audio_s_per_s"])
-        line.append(f"{min(ratios):.2g} to {max(ratios):.2g}" if ratios else "")
-        body.append(line)
+        pairs = [(cell.get((name, *column)), cell.get((REFERENCE, *column))) for column in columns]
+        rates = [rate(row, "audio_s_per_s") if row else "too long" for row, _ in pairs]
+        body.append([name, *rates, ratios(pairs, "audio_s_per_s")])
     header = ["system", *(f"{t} thread{'s' * (t > 1)}, batch {b}" for t, b in columns), f"times {REFERENCE}"]
-    return _table(header, body)
-
-
-def _rate(row: dict[str, Any], name: str) -> str:
-    return f"{row[name]:.3g} ({row['lowest']:.3g} to {row['highest']:.3g})"
-
-
-def _table(header: list[str], body: list[list[Any]]) -> list[str]:
-    return [
-        "| " + " | ".join(header) + " |",
-        "|" + " --- |" * len(header),
-        *("| " + " | ".join(map(str, row)) + " |" for row in body),
-    ]
+    return table(header, body)

@@ -73,7 +73,7 @@ def training(threads: list[int], batch: int, rounds: int) -> Iterator[dict[str, 
         for number in range(rounds + 1):
             for name, (encoder, optimizer) in steps.items():
                 begin = time.perf_counter()
-                h = _stock_h(encoder, log_mel) if encoder is stock else encoder(log_mel)
+                h = stock_h(encoder, log_mel) if encoder is stock else encoder(log_mel)
                 optimizer.zero_grad()
                 h.square().mean().backward()
                 optimizer.step()
@@ -95,7 +95,8 @@ def training_row(system: str, threads: int, batch: int, rates: list[float]) -> d
     }
 
 
-def _stock_h(encoder: Encoder, log_mel: torch.Tensor) -> torch.Tensor:
+def stock_h(encoder: Encoder, log_mel: torch.Tensor) -> torch.Tensor:
+    """h of an encoder whose network is ``efficientnet_pytorch``'s as it comes."""
     config = encoder.config
     x = (log_mel - config.log_mel_mean) / config.log_mel_std
     return encoder.head(encoder.network.extract_features(x[:, None]))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import sys
 import types
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,7 @@ import torchaudio
 from torch import Tensor
 
 import hear_msss
+from benchmarks.stopwatch import tf32
 from hear_msss import windows
 from hear_msss.encoder import Encoder, stock_network
 from hear_msss.model import MSSS
@@ -23,11 +26,12 @@ from hear_msss.options import Options
 from hear_msss.weights import untrained_encoder
 
 Embed = Callable[[Tensor], Tensor]
+CPU = torch.device("cpu")
 
 
 @dataclass
 class System:
-    """One contestant: audio ``(sounds, samples)`` at its own rate to embeddings."""
+    """One contestant: audio ``(sounds, samples)`` at its own rate, on its device, to embeddings."""
 
     name: str
     sample_rate: int
@@ -35,8 +39,8 @@ class System:
     timestamps: Embed | None
 
 
-def ours(name: str, encoder: Encoder, **options: object) -> System:
-    model = MSSS(encoder, Options.from_dict(options))
+def ours(name: str, encoder: Encoder, device: torch.device = CPU, **options: object) -> System:
+    model = MSSS(encoder, Options.from_dict(options)).to(device)
     return System(
         name,
         16000,
@@ -52,7 +56,7 @@ class Straightforward:
     ``efficientnet_pytorch`` as it comes, in eager torch. Windows of all clips go through it 32 at a time.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, device: torch.device = CPU) -> None:
         config = self.config = encoder.config
         self.mel = torchaudio.transforms.MelSpectrogram(
             sample_rate=config.sample_rate,
@@ -63,10 +67,11 @@ class Straightforward:
             f_max=config.f_max_hz,
             n_mels=config.n_mels,
             center=False,
-        )
+        ).to(device)
         self.network = stock_network(config).eval()
         self.network.load_state_dict(encoder.network.state_dict())
-        self.encoder = encoder
+        self.network.to(device)
+        self.encoder = copy.deepcopy(encoder).to(device)
 
     def _h(self, segments: Tensor) -> Tensor:
         config, parts = self.config, []
@@ -96,7 +101,7 @@ class Straightforward:
         return h.mean(dim=1).view(len(starts), len(audio), -1).mean(dim=0)
 
 
-def passt() -> System:
+def passt(device: torch.device = CPU) -> System:
     """hear21passt's default architecture and front end with random weights, windows as it cuts them."""
     hub = types.ModuleType("timm.models._hub")  # of timm it imports only the downloader, not needed here
     hub.download_cached_file = None  # type: ignore[attr-defined]
@@ -115,9 +120,9 @@ def passt() -> System:
         fmin=0.0, fmax=None, norm=1, fmin_aug_range=10, fmax_aug_range=2000,
     )  # fmt: skip
     network = get_model(arch="passt_s_swa_p16_128_ap476", pretrained=False)
-    model = PasstBasicWrapper(mel=mel, net=network, mode="all").eval()
+    model = PasstBasicWrapper(mel=mel, net=network, mode="all").eval().to(device)
     no_grad = torch.no_grad()
-    no_grad(model.get_scene_embeddings)(torch.zeros(1, 32000))  # prints shapes the first time
+    no_grad(model.get_scene_embeddings)(torch.zeros(1, 32000, device=device))  # prints shapes the first time
     return System(
         "PaSST (hear21passt, random weights)",
         32000,
@@ -126,14 +131,14 @@ def passt() -> System:
     )
 
 
-def panns() -> System:
+def panns(device: torch.device = CPU) -> System:
     """panns_hear's Cnn14 with random weights; its timestamps are 320 ms frames, repeated."""
     import panns_hear
     from panns_hear.models import Cnn14
 
     model = Cnn14(
         sample_rate=32000, window_size=1024, hop_size=320, mel_bins=64, fmin=50, fmax=14000, classes_num=527
-    )
+    ).to(device)
     return System(
         "PANNs Cnn14 (panns_hear, random weights)",
         32000,
@@ -142,37 +147,44 @@ def panns() -> System:
     )
 
 
-def crepe() -> System:
+def crepe(device: torch.device = CPU) -> System:
     """torchcrepe's full model, an embedding every 50 ms; it takes one clip at a time."""
     import torchcrepe
 
     def timestamps(audio: Tensor) -> Tensor:
-        clips = [torchcrepe.embed(clip[None], 16000, 800, model="full", device="cpu") for clip in audio]
-        return torch.cat(clips)
+        where = str(device)
+        return torch.cat(
+            [torchcrepe.embed(clip[None], 16000, 800, model="full", device=where) for clip in audio]
+        )
 
     return System("torchcrepe (full)", 16000, None, timestamps)
 
 
-def all_systems() -> tuple[list[System], dict[str, str]]:
-    """Everything that can be measured here, and why the rest cannot."""
+VARIANTS: dict[str, dict[str, object]] = {
+    "hear_msss torch": {"backend": "torch"},
+    "hear_msss torch, encode_every=3": {"backend": "torch", "encode_every": 3},
+    "hear_msss torch, whole_clip": {"backend": "torch", "whole_clip": True},
+}
+ON_CPU: dict[str, dict[str, object]] = {
+    "hear_msss onnxruntime": {"backend": "onnxruntime"},
+    "hear_msss onnxruntime, encode_every=3": {"backend": "onnxruntime", "encode_every": 3},
+}
+ON_GPU: dict[str, dict[str, object]] = {
+    "hear_msss torch, bf16": {"precision": "bf16"},
+    "hear_msss torch, fp16": {"precision": "fp16"},
+}
+PEERS: dict[str, Callable[[torch.device], System]] = {"PaSST": passt, "PANNs": panns, "torchcrepe": crepe}
+
+
+def all_systems(device: torch.device = CPU) -> tuple[list[System], dict[str, str]]:
+    """Everything that can be measured on a device, and why the rest cannot."""
     encoder = untrained_encoder()
-    straight = Straightforward(encoder)
-    found = [
-        System("straightforward", 16000, straight.scene, straight.timestamps),
-        ours("hear_msss torch", encoder, backend="torch"),
-        ours("hear_msss torch, encode_every=3", encoder, backend="torch", encode_every=3),
-        ours("hear_msss torch, whole_clip", encoder, backend="torch", whole_clip=True),
-    ]
+    straight = Straightforward(encoder, device)
+    found = [System("straightforward", 16000, straight.scene, straight.timestamps)]
     missing = {}
-    makers: dict[str, Callable[[], System]] = {
-        "hear_msss onnxruntime": lambda: ours("hear_msss onnxruntime", encoder, backend="onnxruntime"),
-        "hear_msss onnxruntime, encode_every=3": lambda: ours(
-            "hear_msss onnxruntime, encode_every=3", encoder, backend="onnxruntime", encode_every=3
-        ),
-        "PaSST": passt,
-        "PANNs": panns,
-        "torchcrepe": crepe,
-    }
+    variants = VARIANTS | (ON_CPU if device.type == "cpu" else ON_GPU)
+    makers = {name: partial(ours, name, encoder, device, **options) for name, options in variants.items()}
+    makers |= {name: partial(make, device) for name, make in PEERS.items()}
     for name, make in makers.items():
         try:
             with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -180,16 +192,22 @@ def all_systems() -> tuple[list[System], dict[str, str]]:
                 found.append(make())
         except ImportError as error:
             missing[name] = str(error)
-    _check_equal(found)
+        except Exception as error:
+            if name not in PEERS:
+                raise
+            missing[name] = f"{type(error).__name__}: {error}"  # a peer that is too old for this torch, say
+    with tf32(False):
+        _check_equal(found, device)
     return found, missing
 
 
-def _check_equal(systems: list[System]) -> None:
+def _check_equal(systems: list[System], device: torch.device) -> None:
     """Our windows and the straightforward way must give the same numbers, or else they do not compare."""
-    audio = torch.randn(2, 24000, generator=torch.Generator().manual_seed(0)) / 10
+    audio = torch.randn(2, 24000, generator=torch.Generator().manual_seed(0)).to(device) / 10
     reference = systems[0]
     for system in systems[1:]:
-        if not system.name.startswith("hear_msss") or "whole_clip" in system.name:
+        others = ("whole_clip", "bf16", "fp16")
+        if not system.name.startswith("hear_msss") or any(name in system.name for name in others):
             continue
         for kind in ("scene", "timestamps"):
             embed, expected = getattr(system, kind), getattr(reference, kind)(audio)

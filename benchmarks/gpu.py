@@ -1,0 +1,189 @@
+"""What a GPU does for us: encoder, embeddings and training steps, against its own matrix and memory rates."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import hear_msss
+from benchmarks import gpu_training, machine
+from benchmarks.stopwatch import now, rates, summary, tf32
+from benchmarks.systems import all_systems
+from hear_msss.config import ModelConfig
+
+CLIP_S = 2.0
+ONE_ROUND_S = 0.5  # a longer run is measured once, and not warmed up for
+LONGEST_S = 6.0  # a run that would take longer, by the batch before it, is left out
+LATEST_S = 80.0  # what has not begun by then is left out: compiling may take half a minute
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured.
+
+    Attributes:
+        matrix: rows and columns of the matrix product.
+        copied_mib: of the copy within the device's memory.
+        windows: batches of the encoder alone.
+        clips: batches of embeddings, of clips of 2 s.
+        training_clips: of a training step; a clip gives three segments.
+        rounds: measurements of each figure.
+        compiled: also measure with ``torch.compile``.
+    """
+
+    matrix: int = 8192
+    copied_mib: int = 4096
+    windows: tuple[int, ...] = (1, 32, 256, 1024, 4096)
+    clips: tuple[int, ...] = (1, 32, 256)
+    training_clips: int = 1024
+    rounds: int = 5
+    compiled: bool = True
+
+
+SMALL = Sizes(256, 16, (1, 4), (1, 2), 2, 1, False)
+
+
+def measure(device: torch.device, sizes: Sizes, missing: dict[str, str]) -> Iterator[Row]:
+    """All rows, the most telling first. A part that fails is named in ``missing``.
+
+    Args:
+        device: that computes.
+        sizes: how much is measured.
+        missing: gets the name of what is left out, and why.
+    """
+    begin = time.perf_counter()
+    card = describe(device, sizes)
+    yield card
+    parts: dict[str, Callable[[], Iterator[Row]]] = {
+        "training step": lambda: gpu_training.variants(device, sizes.training_clips, sizes.rounds, False),
+        "compiled training step": lambda: gpu_training.variants(
+            device, sizes.training_clips, sizes.rounds, True
+        ),
+        "pretrain step": lambda: gpu_training.whole_step(device, sizes.training_clips, sizes.rounds),
+        "encoder": lambda: encoder(device, sizes.windows, sizes.rounds),
+        "embeddings": lambda: embeddings(device, sizes, missing),
+        "compiled encoder": lambda: compiled_encoder(device, sizes.windows[-2], sizes.rounds),
+    }
+    for name, rows in parts.items():
+        if name.startswith("compiled") and not sizes.compiled:
+            missing[name] = "not with --quick"
+        elif time.perf_counter() - begin > LATEST_S:
+            missing[name] = f"{LATEST_S:.0f} s were over"
+        else:
+            try:
+                for row in rows():
+                    yield with_share(row, card)
+            except Exception as error:  # the parts after it are measured all the same
+                traceback.print_exc()
+                missing[name] = f"{type(error).__name__}: {error}"
+
+
+def with_share(row: Row, card: Row) -> Row:
+    """A row of training gets the share of the bf16 matrix rate that the encoder reaches; others stay."""
+    if row["measure"] != "training":
+        return row
+    tflops = row["segments_per_s"] * card["training_gflop"] / 1000
+    return row | {"share_of_bf16_matrix_rate": tflops / card["bf16_matrix_tflops"]}
+
+
+def describe(device: torch.device, sizes: Sizes) -> Row:
+    """The device: its name, its rates, and what a segment costs in training."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else machine.cpu_name()
+    a, b = (torch.randn(sizes.matrix, sizes.matrix, device=device).bfloat16() for _ in range(2))
+    product = rates(lambda: a @ b, 2 * sizes.matrix**3 / 1e12, device, sizes.rounds)
+    source = torch.randn(sizes.copied_mib * 2**18, device=device)
+    target = torch.empty_like(source)
+    moved_gb = 2 * source.numel() * source.element_size() / 1e9  # read and written
+    copy = rates(lambda: target.copy_(source), moved_gb, device, sizes.rounds)
+    return {
+        "measure": "card",
+        "name": name,
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "matrix": sizes.matrix,
+        "bf16_matrix_tflops": summary("rate", product)["rate"],
+        "memory_gb_per_s": summary("rate", copy)["rate"],
+        "training_gflop": 3 * machine.window_gflop(),  # forward, and a gradient of inputs and of weights
+    }
+
+
+def inference_encoder(device: torch.device, precision: str) -> nn.Module:
+    """The encoder as ``load_model`` runs it: batch norm folded, convolutions in this precision."""
+    model = hear_msss.load_model(features="h", backend="torch", precision=precision)
+    return model.to(device).encoder
+
+
+def some_segments(batch: int) -> Tensor:
+    config = ModelConfig()
+    shape = (batch, config.n_mels, config.segment_frames)
+    return torch.randn(shape) * config.log_mel_std + config.log_mel_mean
+
+
+@torch.no_grad()
+def encoder(device: torch.device, batches: tuple[int, ...], rounds: int) -> Iterator[Row]:
+    """Windows a second of the encoder alone, and the relative error of h to that of a CPU in float32."""
+    segments = some_segments(batches[-1])
+    few = segments[: batches[1]]
+    expected = inference_encoder(torch.device("cpu"), "float32")(few)
+    segments = segments.to(device)
+    for precision, allowed in [("float32", False), ("float32", True), ("bf16", True), ("fp16", True)]:
+        with tf32(allowed):
+            network = inference_encoder(device, precision)
+            error = float((network(few.to(device)).float().cpu() - expected).norm() / expected.norm())
+            name = "float32, TF32" if precision == "float32" and allowed else precision
+            for batch in batches:
+                part = segments[:batch]
+                measured = rates(lambda: network(part), batch, device, rounds)  # noqa: B023
+                yield encoder_row(name, batch, measured) | {"relative_error": error}
+
+
+@torch.no_grad()
+def compiled_encoder(device: torch.device, batch: int, rounds: int) -> Iterator[Row]:
+    """The same in bf16 by ``torch.compile``, for one batch."""
+    network = torch.compile(inference_encoder(device, "bf16"))
+    segments = some_segments(batch).to(device)
+    begin = now(device)
+    network(segments)
+    compile_s = now(device) - begin
+    measured = rates(lambda: network(segments), batch, device, rounds)
+    yield encoder_row("bf16, compiled", batch, measured) | {"compile_s": compile_s}
+
+
+def encoder_row(name: str, batch: int, measured: list[float]) -> Row:
+    return {
+        "measure": "encoder",
+        "system": name,
+        "batch": batch,
+        **summary("windows_per_s", measured),
+    }
+
+
+def embeddings(device: torch.device, sizes: Sizes, missing: dict[str, str]) -> Iterator[Row]:
+    """Seconds of audio a second, from waveforms on the device to embeddings, ours and peers'."""
+    systems, left_out = all_systems(device)
+    missing.update(left_out)
+    for kind in ("scene", "timestamps"):
+        for system in systems:
+            embed, per_clip_s = getattr(system, kind), 0.0
+            for batch in sizes.clips if embed else ():
+                if per_clip_s * batch > LONGEST_S:
+                    continue
+                audio = torch.randn(batch, int(CLIP_S * system.sample_rate), device=device) / 10
+                if per_clip_s * batch > ONE_ROUND_S:
+                    begin = now(device)
+                    embed(audio)
+                    measured = [batch * CLIP_S / (now(device) - begin)]
+                else:
+                    measured = rates(lambda: embed(audio), batch * CLIP_S, device, sizes.rounds)  # noqa: B023
+                row: Row = {"measure": "embeddings", "system": system.name, "kind": kind, "batch": batch}
+                rate = summary("audio_s_per_s", measured)
+                per_clip_s = CLIP_S / rate["audio_s_per_s"]
+                yield row | rate

@@ -1,0 +1,166 @@
+"""Training steps on a GPU: forward, backward and optimizer of the encoder, and the whole step of pretrain."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.speed import stock_h
+from benchmarks.stopwatch import now, rates, summary, tf32
+from hear_msss.encoder import Encoder, stock_network
+from hear_msss.weights import untrained_encoder
+from pretrain.augmentation import draw_augmentations
+from pretrain.config_layers import layered, read_config
+from pretrain.run_state import RunState
+from pretrain.step import take_step
+from pretrain.views import INT16_SCALE
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to take a step.
+
+    Attributes:
+        stock: the network of ``efficientnet_pytorch`` as it comes, not ours.
+        precision: ``float32``, ``TF32`` or ``bf16`` (under autocast).
+        channels_last: order of the encoder's feature maps in memory; False: channels first.
+        tuned: let cuDNN time its algorithms and take the fastest (``torch.backends.cudnn.benchmark``).
+        compiled: by ``torch.compile``.
+    """
+
+    stock: bool = False
+    precision: str = "bf16"
+    channels_last: bool = True
+    tuned: bool = False
+    compiled: bool = False
+
+    def __str__(self) -> str:
+        parts = ["stock network" if self.stock else "hear_msss encoder", self.precision]
+        parts.append("channels last" if self.channels_last else "channels first")
+        parts += ["tuned"] * self.tuned + ["compiled"] * self.compiled
+        return ", ".join(parts)
+
+
+VARIANTS = (
+    Variant(stock=True, precision="float32", channels_last=False),
+    Variant(stock=True, channels_last=False),
+    Variant(precision="float32"),
+    Variant(precision="TF32"),
+    Variant(),
+    Variant(channels_last=False),
+    Variant(tuned=True),
+    Variant(compiled=True),
+)
+
+
+def variants(device: torch.device, clips: int, rounds: int, compiled: bool) -> Iterator[Row]:
+    """Segments a second of each variant, with half the batch, again and again, where memory lacks."""
+    for variant in VARIANTS:
+        if variant.compiled != compiled:
+            continue
+        segments = 3 * clips
+        while (row := measured_step(variant, segments, device, rounds)) is None:
+            segments //= 2
+        yield row
+
+
+def measured_step(variant: Variant, segments: int, device: torch.device, rounds: int) -> Row | None:
+    """The row of one variant; None where memory does not suffice."""
+    free_memory(device)
+    tuned_before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = variant.tuned
+    try:
+        with tf32(variant.precision != "float32"):
+            step = make_step(variant, segments, device)
+            begin = now(device)
+            step()
+            first_s = now(device) - begin
+            measured = rates(step, segments, device, rounds)
+    except torch.OutOfMemoryError:
+        if segments < 2:
+            raise
+        return None
+    finally:
+        torch.backends.cudnn.benchmark = tuned_before
+    row: Row = {"measure": "training", "system": str(variant), "batch": segments}
+    row |= summary("segments_per_s", measured) | memory(device)
+    return row | {"first_step_s": first_s}
+
+
+def make_step(variant: Variant, segments: int, device: torch.device) -> Callable[[], None]:
+    """Forward, backward and Adam on random segments."""
+    encoder = untrained_encoder().train()
+    if variant.stock:
+        encoder.network = stock_network(encoder.config, drop_connect_rate=0.0).train()
+    elif not variant.channels_last:
+        use_channels_first(encoder)
+    encoder.to(device)
+    embed: Callable[[Tensor], Tensor] = (lambda x: stock_h(encoder, x)) if variant.stock else encoder
+    if variant.compiled:
+        embed = torch.compile(embed)
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=1e-4, fused=None if variant.stock else True)
+    log_mel = torch.randn(segments, encoder.config.n_mels, encoder.config.segment_frames, device=device)
+    log_mel = log_mel * encoder.config.log_mel_std + encoder.config.log_mel_mean
+    half = torch.autocast(device.type, torch.bfloat16) if variant.precision == "bf16" else nullcontext()
+
+    def step() -> None:
+        with half:
+            h = embed(log_mel)
+        optimizer.zero_grad(set_to_none=True)
+        h.float().square().mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def use_channels_first(encoder: Encoder) -> None:
+    """Undo, in place, the order in memory of the feature maps: they follow that of the kernels."""
+    for module in encoder.network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data = module.weight.data.clone(memory_format=torch.contiguous_format)
+
+
+def whole_step(device: torch.device, clips: int, rounds: int) -> Iterator[Row]:
+    """``pretrain.step.take_step`` with the configs gpu and spectrum, and what of it are views and targets."""
+    settings = layered([read_config("gpu"), read_config("spectrum"), {"batch_size": clips}])
+    free_memory(device)
+    state = RunState.fresh(settings, device)
+    shape = (2, clips, settings.model.segment_samples)
+    anchor, positive = torch.randint(-8192, 8192, shape, dtype=torch.int16)  # on the CPU, as from a corpus
+
+    def views() -> tuple[Tensor, Tensor | None]:
+        x, x_prime = anchor.to(device), positive.to(device)
+        log_mel = state.views(x, x_prime, draw_augmentations(clips, settings, 0, device))
+        return log_mel, state.learner.spectrum_target(x, x_prime, log_mel)
+
+    if state.learner.spectrum is not None:
+        waveform = torch.cat([anchor, positive]).to(device) * INT16_SCALE
+        state.learner.spectrum.measure(waveform, views()[0][: len(waveform)])
+    segments = clips * settings.view_count
+    row: Row = {"measure": "training", "batch": segments}
+    measured = rates(lambda: take_step(state, (anchor, positive), 1e-4), segments, device, rounds)
+    yield row | {"system": "pretrain, gpu + spectrum"} | summary("segments_per_s", measured) | memory(device)
+    measured = rates(views, segments, device, rounds)
+    yield {"measure": "views", "batch": segments, "system": "views and targets alone"} | summary(
+        "segments_per_s", measured
+    )
+
+
+def free_memory(device: torch.device) -> None:
+    """Give back what the last measurement held, and begin to watch the peak."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def memory(device: torch.device) -> Row:
+    return {"peak_gb": torch.cuda.max_memory_allocated(device) / 1e9} if device.type == "cuda" else {}

@@ -1,0 +1,64 @@
+"""Rates on any device: warm up, wait for the device before and after, repeat."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+AT_LEAST_S = 0.02  # a shorter run is repeated within one measurement
+WARM_UPS = 2
+
+
+def now(device: torch.device) -> float:
+    """Seconds, after all work that the device was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def rates(run: Callable[[], object], items: float, device: torch.device, rounds: int) -> list[float]:
+    """Items per second of each round.
+
+    Args:
+        run: what is measured.
+        items: number of them in one run.
+        device: that ``run`` computes on.
+        rounds: measurements, after two runs that are not counted.
+    """
+    for _ in range(WARM_UPS):
+        begin = now(device)
+        run()
+        once_s = now(device) - begin
+    repeats = max(1, math.ceil(AT_LEAST_S / once_s))
+    measured = []
+    for _ in range(rounds):
+        begin = now(device)
+        for _ in range(repeats):
+            run()
+        measured.append(repeats * items / (now(device) - begin))
+    return measured
+
+
+def summary(name: str, measured: list[float]) -> dict[str, float]:
+    """The fields of a row that hold a rate: median, lowest and highest."""
+    return {name: statistics.median(measured), "lowest": min(measured), "highest": max(measured)}
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Whether float32 convolutions and products on a GPU may round their factors to 10 bits of mantissa."""
+    backends: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
+    before = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.allow_tf32 = value
