@@ -49,11 +49,15 @@ class Learner(nn.Module):
             SpectrumTarget(settings.model, settings.spectrum_components) if settings.delta else None
         )
         self.bf16 = settings.precision == "bf16"
+        if settings.compile:
+            # In place, so that parameters keep their names in the state dictionary.
+            self.encoder.compile(dynamic=False)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """``(rows, n_mels, frames)`` to h, ``(rows, T', d)``, float32 whatever the encoder computes in."""
         with torch.autocast(log_mel.device.type, torch.bfloat16, enabled=self.bf16):
-            h = self.encoder(log_mel)
+            # Validation takes few passes of many sizes: compiling each would take longer than it saves.
+            h = self.encoder(log_mel) if self.training else self.encoder.forward(log_mel)
         return h.float() if self.bf16 else h
 
     def spectrum_target(self, anchor: Tensor, positive: Tensor, log_mel: Tensor) -> Tensor | None:

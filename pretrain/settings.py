@@ -51,6 +51,8 @@ class Settings:
         clip_gradient_norm: largest norm of the gradient; 0 for no limit.
         ema_decay: of a moving average of the weights, which validation and export then use; 0 for none.
         precision: ``float32``, or ``bf16`` for the encoder under autocast.
+        compile: let ``torch.compile`` make the encoder's training passes faster. It takes a minute at the
+            start, and again where the number of segments in a pass changes; it needs a C compiler.
         device: ``auto``, ``cpu`` or ``cuda``.
         similarity: ``bilinear`` (equations 1, 3) or ``cosine`` (equation 8).
         shared_similarity: one matrix W for the clip and the frame loss (the paper's letter), or one each.
@@ -110,6 +112,7 @@ class Settings:
     clip_gradient_norm: float = 0.0
     ema_decay: float = 0.0
     precision: str = "float32"
+    compile: bool = False
     device: str = "auto"
     similarity: str = "bilinear"
     shared_similarity: bool = True

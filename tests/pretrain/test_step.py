@@ -213,3 +213,29 @@ def test_the_checkpoint_of_a_diverged_run_is_the_one_before(monkeypatch, tmp_pat
         step.take_step(state, segments(0), 0.1)
     assert state.step == 0
     assert all(torch.equal(value, before[name]) for name, value in state.learner.named_parameters())
+
+
+def test_compiled_learner_learns_the_same_and_keeps_the_names_of_its_parameters(monkeypatch):
+    """Traced and run without a compiler, which would take a minute."""
+    traced = []
+
+    def backend(graph, inputs):
+        traced.append(graph)
+        return graph.forward
+
+    compile_in_place = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, **given: compile_in_place(self, backend=backend, **given)
+    )
+    plain = replace(SETTINGS, drop_connect_rate=0.0, ema_decay=0.0)
+    states = [RunState.fresh(each, torch.device("cpu")) for each in (plain, replace(plain, compile=True))]
+    metrics = [step.take_step(state, segments(0), 0.01)[0] for state in states]
+    assert traced, "nothing was compiled"
+    count_of_training = len(traced)
+    assert float(metrics[0]["loss"]) == pytest.approx(float(metrics[1]["loss"]), rel=1e-5)
+    expected, found = (state.learner.state_dict() for state in states)
+    assert list(found) == list(expected)
+    torch.testing.assert_close(dict(found), dict(expected), rtol=1e-3, atol=1e-3)
+    validated = [validate(state, Segments()) for state in states]
+    assert len(traced) == count_of_training, "validation was compiled, too"
+    assert validated[1]["loss"] == pytest.approx(validated[0]["loss"], rel=1e-3)
