@@ -17,6 +17,7 @@ from hear_msss.encoder import Encoder, stock_network
 from hear_msss.weights import untrained_encoder
 from pretrain.augmentation import draw_augmentations
 from pretrain.config_layers import layered, read_config
+from pretrain.prefetch import page_locked
 from pretrain.run_state import RunState
 from pretrain.step import take_step
 from pretrain.views import INT16_SCALE
@@ -134,7 +135,8 @@ def whole_step(device: torch.device, clips: int, rounds: int) -> Iterator[Row]:
     free_memory(device)
     state = RunState.fresh(settings, device)
     shape = (2, clips, settings.model.segment_samples)
-    anchor, positive = torch.randint(-8192, 8192, shape, dtype=torch.int16)  # on the CPU, as from a corpus
+    noise = torch.randint(-8192, 8192, shape, dtype=torch.int16)  # on the CPU, as from a corpus
+    [(anchor, positive)] = page_locked(iter([(noise[0], noise[1])]), device)
 
     def views() -> tuple[Tensor, Tensor | None]:
         x, x_prime = anchor.to(device), positive.to(device)

@@ -170,7 +170,9 @@ ON_CPU: dict[str, dict[str, object]] = {
     "hear_msss onnxruntime, encode_every=3": {"backend": "onnxruntime", "encode_every": 3},
 }
 ON_GPU: dict[str, dict[str, object]] = {
+    "hear_msss torch, chunk_size=2048": {"chunk_size": 2048},
     "hear_msss torch, bf16": {"precision": "bf16"},
+    "hear_msss torch, bf16, chunk_size=2048": {"precision": "bf16", "chunk_size": 2048},
     "hear_msss torch, fp16": {"precision": "fp16"},
 }
 PEERS: dict[str, Callable[[torch.device], System]] = {"PaSST": passt, "PANNs": panns, "torchcrepe": crepe}

@@ -10,12 +10,19 @@ import torch
 # Windows through the encoder at once. A window takes about 3 MB of activations in float32: few keep a
 # CPU's caches warm and its memory small; a GPU needs many to be busy.
 CHUNK_SIZES = {"cpu": 32, "mps": 64, "cuda": 256}
+# Frames of which the full power spectrum is held at once, over all clips: 8 kB each.
+BLOCK_FRAMES = {"cpu": 4096, "mps": 4096, "cuda": 32768}
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def chunk_size(chosen: int | None, device: torch.device) -> int:
     """The chosen number of windows, or the one that suits the device."""
     return chosen or CHUNK_SIZES.get(device.type, CHUNK_SIZES["cuda"])
+
+
+def block_frames(device: torch.device) -> int:
+    """Frames of the power spectrum that suit the device."""
+    return BLOCK_FRAMES.get(device.type, BLOCK_FRAMES["cpu"])
 
 
 def find_device(name: str = "", backend: str = "torch") -> torch.device:

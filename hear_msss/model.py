@@ -11,13 +11,11 @@ from torch import Tensor, nn
 
 from hear_msss import whole_clip, windows
 from hear_msss.backend import FastestEncoder, OnnxEncoder, fold_batch_norm
-from hear_msss.device import PRECISIONS, chunk_size
+from hear_msss.device import PRECISIONS, block_frames, chunk_size
 from hear_msss.encoder import TIME_STRIDE, Encoder
 from hear_msss.features import Features, Levels
 from hear_msss.frontend import FrontEnd
 from hear_msss.options import Options
-
-BLOCK_FRAMES = 4096  # frames of which the full power spectrum is held at once, over all clips
 
 
 class MSSS(nn.Module):
@@ -79,10 +77,11 @@ class MSSS(nn.Module):
         sounds, samples = audio.shape
         config, frames = self.config, self.config.frames(samples)
         result = audio.new_empty(sounds, config.n_mels, frames)
-        rows = max(1, BLOCK_FRAMES // frames)
+        at_once = block_frames(audio.device)
+        rows = max(1, at_once // frames)
         for row in range(0, sounds, rows):
-            for first in range(0, frames, BLOCK_FRAMES):
-                last = min(first + BLOCK_FRAMES, frames)
+            for first in range(0, frames, at_once):
+                last = min(first + at_once, frames)
                 begin = first * config.hop_length
                 end = (last - 1) * config.hop_length + config.win_length
                 result[row : row + rows, :, first:last] = self.front_end(audio[row : row + rows, begin:end])
@@ -104,7 +103,7 @@ class MSSS(nn.Module):
             number = torch.arange(begin, min(begin + at_once, sounds * count), device=log_mel.device)
             sound = torch.div(number, count, rounding_mode="floor")
             segments = cut[sound, :, first_frames[number % count]]
-            result[number] = pooling(self.encode(segments))
+            result[begin : begin + at_once] = pooling(self.encode(segments))
         return result.view(sounds, count, size)
 
     def timestamp_count(self, samples: int) -> int:

@@ -38,8 +38,9 @@ def take_step(
     settings, learner, device = state.settings, state.learner, state.device
     seed = step_seed(settings.seed, state.step, process_rank())
     torch.manual_seed(seed)  # of stochastic depth and of the order of chunks
+    # Before the segments: these small copies to a GPU wait for what was copied before them.
+    drawn = draw_augmentations(len(segments[0]), settings, seed, device)
     anchor, positive = (x.to(device, non_blocking=True) for x in segments)
-    drawn = draw_augmentations(len(anchor), settings, seed, device)
     log_mel = state.views(anchor, positive, drawn)
 
     state.optimizer.zero_grad(set_to_none=True)

@@ -44,7 +44,7 @@ from pretrain.distributed import (
 from pretrain.optimization import learning_rate
 from pretrain.origin import note_origin
 from pretrain.parent import end_with_parent
-from pretrain.prefetch import prefetched
+from pretrain.prefetch import page_locked, prefetched
 from pretrain.run_folder import (
     CORPUS,
     check_same_corpus,
@@ -101,6 +101,7 @@ def train(settings: Settings, source: SegmentSource, folder: Path, resume: bool 
         world_size=process_count(),
     )
     with StopSignals() as stop, meter:
+        segments = page_locked(segments, device)
         ahead = prefetched(segments, settings.prefetch_batches, lambda: bool(stop.received))
         with closing(ahead) as batches, saved_on_error(state, folder, meter):
             stopped_by = take_steps(state, source, batches, budget, meter, stop, folder)

@@ -4,8 +4,9 @@ import threading
 import time
 
 import pytest
+import torch
 
-from pretrain.prefetch import prefetched
+from pretrain.prefetch import page_locked, prefetched
 
 
 def test_prefetch_keeps_order_raises_in_place_and_ends():
@@ -37,3 +38,18 @@ def test_prefetch_when_closed_has_no_thread_left_in_the_middle_of_an_item():
     count = len(made)
     time.sleep(0.5)
     assert len(made) == count < 5
+
+
+def test_batches_for_a_cpu_stay_where_they_are():
+    batches = [tuple(torch.randint(9, (2, 3), dtype=torch.int16) for _ in range(2)) for _ in range(3)]
+    found = list(page_locked(iter(batches), torch.device("cpu")))
+    assert len(found) == 3 and all(a is b for a, b in zip(found, batches, strict=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_batches_for_a_gpu_are_page_locked():
+    batches = [tuple(torch.randint(9, (2, 3), dtype=torch.int16) for _ in range(2)) for _ in range(3)]
+    ahead = prefetched(page_locked(iter(batches), torch.device("cuda", 0)), 2)
+    for found, expected in zip(ahead, batches, strict=True):
+        for one, other in zip(found, expected, strict=True):
+            assert one.is_pinned() and torch.equal(one, other)
