@@ -59,18 +59,17 @@ def measure(device: torch.device, sizes: Sizes, missing: dict[str, str]) -> Iter
         sizes: how much is measured.
         missing: gets the name of what is left out, and why.
     """
-    begin = time.perf_counter()
+    begin, clips, rounds = time.perf_counter(), sizes.training_clips, sizes.rounds
     card = describe(device, sizes)
     yield card
     parts: dict[str, Callable[[], Iterator[Row]]] = {
-        "training step": lambda: gpu_training.variants(device, sizes.training_clips, sizes.rounds, False),
-        "compiled training step": lambda: gpu_training.variants(
-            device, sizes.training_clips, sizes.rounds, True
-        ),
-        "pretrain step": lambda: gpu_training.whole_step(device, sizes.training_clips, sizes.rounds),
-        "encoder": lambda: encoder(device, sizes.windows, sizes.rounds),
+        "training step": lambda: gpu_training.variants(device, clips, rounds, False),
+        "compiled training step": lambda: gpu_training.variants(device, clips, rounds, True),
+        "pretrain step": lambda: gpu_training.whole_step(device, clips, rounds, False),
+        "encoder": lambda: encoder(device, sizes.windows, rounds),
         "embeddings": lambda: embeddings(device, sizes, missing),
-        "compiled encoder": lambda: compiled_encoder(device, sizes.windows[-2], sizes.rounds),
+        "compiled pretrain step": lambda: gpu_training.whole_step(device, clips, rounds, True),
+        "compiled encoder": lambda: compiled_encoder(device, sizes.windows[-2], rounds),
     }
     for name, rows in parts.items():
         if name.startswith("compiled") and not sizes.compiled:

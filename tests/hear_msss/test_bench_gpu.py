@@ -109,7 +109,7 @@ def test_every_part_gives_rows_and_tables(two_systems):
     missing = {}
     sizes = gpu.Sizes(64, 1, (1, 2), (1, 2), 2, 1, compiled=False)
     rows = list(gpu.measure(CPU, sizes, missing))
-    names = ("compiled training step", "compiled encoder")
+    names = ("compiled training step", "compiled pretrain step", "compiled encoder")
     assert missing == {"PaSST": "not there"} | dict.fromkeys(names, "not with --quick")
     card = rows[0]
     assert (card["measure"], card["matrix"]) == ("card", 64)
