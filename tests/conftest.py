@@ -19,6 +19,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("HEAR_MSSS_CACHE", str(cache.mkdir("graphs")))
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real audio beside the checkout, or where HEAR_MSSS_SHARED says; tests that need it skip without."""

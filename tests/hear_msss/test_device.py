@@ -13,8 +13,6 @@ from hear_msss.cli import embed as embed_command
 from hear_msss.cli import work
 from hear_msss.model import MSSS
 
-ON_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
-
 
 @pytest.fixture(scope="module")
 def model():
@@ -163,27 +161,3 @@ def test_embed_says_which_device_is_not_there(tmp_path, capsys, more, message):
     soundfile.write(tmp_path / "a.wav", [0.0, 0.1] * 4000, 16_000)
     assert main(["embed", str(tmp_path / "a.wav"), "--out", str(tmp_path / "out"), *more]) == 2
     assert message in capsys.readouterr().err
-
-
-@ON_CUDA
-@pytest.mark.cuda
-def test_a_gpu_gives_the_answers_of_the_cpu(audio, expected):
-    model = hear_msss.load_model(hop_ms=200).to("cuda")
-    found = embed(audio.to("cuda"), model)
-    assert all(tensor.is_cuda for tensor in found)
-    assert_equal(found, expected, 1e-4)
-
-
-@ON_CUDA
-@pytest.mark.cuda
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_on_a_gpu(audio, expected, precision):
-    model = hear_msss.load_model(hop_ms=200, precision=precision).to("cuda")
-    assert_alike(embed(audio.to("cuda"), model), expected)
-
-
-@ON_CUDA
-@pytest.mark.cuda
-def test_several_gpus_by_data_parallel(audio, expected):
-    model = torch.nn.DataParallel(hear_msss.load_model(hop_ms=200).to("cuda"))
-    assert_equal(embed(audio.to("cuda"), model), expected, 1e-4)
