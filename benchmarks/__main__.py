@@ -3,7 +3,7 @@
 python -m benchmarks --out build/bench            everything, at most 10 minutes on two cores
 python -m benchmarks --out build/bench --quick    two batch sizes, short clips, one or two rounds
 python -m benchmarks --only gpu --out build/gpu   a GPU: its own rates, encoder, embeddings and training
-                                                  steps in each precision; about 90 seconds
+                                                  steps in each precision; a few minutes
 
 Peers are looked for in the environment and in build/peers (or $HEAR_MSSS_PEERS):
 
@@ -22,11 +22,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import GPU_PARTS
+
 PARTS = ("speed", "training", "memory", "startup")
 GPU = "gpu"
 
 
-def main() -> int:
+def parser_of_arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,7 +42,20 @@ def main() -> int:
         metavar="PART",
         help=f"{', '.join(PARTS)} (these by default) or {GPU}",
     )
+    parser.add_argument(
+        "--gpu-parts",
+        nargs="+",
+        choices=GPU_PARTS,
+        default=list(GPU_PARTS),
+        metavar="PART",
+        help=f"of the part {GPU}: {', '.join(GPU_PARTS)} (all by default)",
+    )
     parser.add_argument("--device", default="cuda", help=f"of the part {GPU} (cuda)")
+    return parser
+
+
+def main() -> int:
+    parser = parser_of_arguments()
     arguments = parser.parse_args()
     sys.path.append(os.environ.get("HEAR_MSSS_PEERS", "build/peers"))
 
@@ -80,7 +95,8 @@ def main() -> int:
     if "startup" in only:
         collect("startup", processes.startup(list(dict.fromkeys(["torch", backend])), rounds))
     if device is not None:
-        collect(GPU, gpu.measure(device, gpu.SMALL if quick else gpu.Sizes(), result["missing"]))
+        sizes = gpu.SMALL if quick else gpu.Sizes()
+        collect(GPU, gpu.measure(device, sizes, result["missing"], arguments.gpu_parts))
 
     print(write(arguments.out, result))
     return 0

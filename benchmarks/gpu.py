@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 import hear_msss
-from benchmarks import gpu_training, machine
+from benchmarks import GPU_PARTS, gpu_training, machine
 from benchmarks.stopwatch import now, rates, summary, tf32
 from benchmarks.systems import all_systems
 from hear_msss.config import ModelConfig
+from hear_msss.device import PRECISIONS
 
 CLIP_S = 2.0
 ONE_ROUND_S = 0.5  # a longer run is measured once, and not warmed up for
@@ -44,34 +45,39 @@ class Sizes:
     windows: tuple[int, ...] = (1, 32, 256, 1024, 4096)
     clips: tuple[int, ...] = (1, 32, 256)
     training_clips: int = 1024
-    rounds: int = 5
+    rounds: int = 3
     compiled: bool = True
 
 
 SMALL = Sizes(256, 16, (1, 4), (1, 2), 2, 1, False)
 
 
-def measure(device: torch.device, sizes: Sizes, missing: dict[str, str]) -> Iterator[Row]:
+def measure(
+    device: torch.device, sizes: Sizes, missing: dict[str, str], only: Collection[str] = GPU_PARTS
+) -> Iterator[Row]:
     """All rows, the most telling first. A part that fails is named in ``missing``.
 
     Args:
         device: that computes.
         sizes: how much is measured.
         missing: gets the name of what is left out, and why.
+        only: parts that are measured, the card's own rates aside, of :data:`GPU_PARTS`.
     """
     begin, clips, rounds = time.perf_counter(), sizes.training_clips, sizes.rounds
     card = describe(device, sizes)
     yield card
     parts: dict[str, Callable[[], Iterator[Row]]] = {
         "training step": lambda: gpu_training.variants(device, clips, rounds, False),
-        "compiled training step": lambda: gpu_training.variants(device, clips, rounds, True),
         "pretrain step": lambda: gpu_training.whole_step(device, clips, rounds, False),
         "encoder": lambda: encoder(device, sizes.windows, rounds),
         "embeddings": lambda: embeddings(device, sizes, missing),
+        "compiled training step": lambda: gpu_training.variants(device, clips, rounds, True),
         "compiled pretrain step": lambda: gpu_training.whole_step(device, clips, rounds, True),
         "compiled encoder": lambda: compiled_encoder(device, sizes.windows[-2], rounds),
     }
     for name, rows in parts.items():
+        if name.replace(" ", "-") not in only:
+            continue
         if name.startswith("compiled") and not sizes.compiled:
             missing[name] = "not with --quick"
         elif time.perf_counter() - begin > LATEST_S:
@@ -133,15 +139,14 @@ def encoder(device: torch.device, batches: tuple[int, ...], rounds: int) -> Iter
     few = segments[: batches[1]]
     expected = inference_encoder(torch.device("cpu"), "float32")(few)
     segments = segments.to(device)
-    for precision, allowed in [("float32", False), ("float32", True), ("bf16", True), ("fp16", True)]:
-        with tf32(allowed):
+    for precision in PRECISIONS:
+        with tf32(precision != "float32"):
             network = inference_encoder(device, precision)
             error = float((network(few.to(device)).float().cpu() - expected).norm() / expected.norm())
-            name = "float32, TF32" if precision == "float32" and allowed else precision
             for batch in batches:
                 part = segments[:batch]
                 measured = rates(lambda: network(part), batch, device, rounds)  # noqa: B023
-                yield encoder_row(name, batch, measured) | {"relative_error": error}
+                yield encoder_row(precision, batch, measured) | {"relative_error": error}
 
 
 @torch.no_grad()

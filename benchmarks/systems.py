@@ -171,6 +171,7 @@ ON_CPU: dict[str, dict[str, object]] = {
 }
 ON_GPU: dict[str, dict[str, object]] = {
     "hear_msss torch, chunk_size=2048": {"chunk_size": 2048},
+    "hear_msss torch, tf32": {"precision": "tf32"},
     "hear_msss torch, bf16": {"precision": "bf16"},
     "hear_msss torch, bf16, chunk_size=2048": {"precision": "bf16", "chunk_size": 2048},
     "hear_msss torch, fp16": {"precision": "fp16"},
@@ -208,7 +209,7 @@ def _check_equal(systems: list[System], device: torch.device) -> None:
     audio = torch.randn(2, 24000, generator=torch.Generator().manual_seed(0)).to(device) / 10
     reference = systems[0]
     for system in systems[1:]:
-        others = ("whole_clip", "bf16", "fp16")
+        others = ("whole_clip", "tf32", "bf16", "fp16")
         if not system.name.startswith("hear_msss") or any(name in system.name for name in others):
             continue
         for kind in ("scene", "timestamps"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hear_msss import tf32
 from hear_msss.checks import check_audio
 from hear_msss.device import default_dtype
 from hear_msss.model import MSSS
@@ -54,15 +56,19 @@ def load_model(model_file_path: str = "", *, weights: str = "", **options: Any) 
         return MSSS(loaded.encoder, Options.from_dict({**defaults, **options}), loaded.levels)
 
 
-def _check_model(model: Any) -> nn.Module:
-    """The model, or a wrapper around it: ``nn.DataParallel``, or what ``torch.compile`` returns."""
-    outer: nn.Module = model
-    inner = model
+def _call(model: Any, audio: Tensor, **options: Any) -> Any:
+    """Call the model, or a wrapper around it: ``nn.DataParallel``, or what ``torch.compile`` returns."""
+    inner, wrappers = model, []
     while isinstance(inner, nn.Module) and not isinstance(inner, MSSS):
+        wrappers.append(type(inner))
         inner = getattr(inner, "_orig_mod", None) or getattr(inner, "module", None)
     if not isinstance(inner, MSSS):
         raise TypeError(f"model is a {type(model).__name__}: expected what hear_msss.load_model() returns")
-    return outer
+    audio = check_audio(audio)
+    # A compiled model does not set torch's flags itself. The threads of DataParallel do, one after the other.
+    compiled = audio.device.type == "cuda" and wrappers and nn.DataParallel not in wrappers
+    with torch.no_grad(), tf32.products(inner.in_tf32) if compiled else nullcontext():
+        return model(audio, **options)
 
 
 def get_scene_embeddings(audio: Tensor, model: nn.Module) -> Tensor:
@@ -78,8 +84,7 @@ def get_scene_embeddings(audio: Tensor, model: nn.Module) -> Tensor:
     Raises:
         TypeError, ValueError: audio that cannot be embedded, see :func:`hear_msss.checks.check_audio`.
     """
-    with torch.no_grad():
-        embeddings: Tensor = _check_model(model)(check_audio(audio))
+    embeddings: Tensor = _call(model, audio)
     return embeddings
 
 
@@ -98,6 +103,5 @@ def get_timestamp_embeddings(audio: Tensor, model: nn.Module) -> tuple[Tensor, T
     Raises:
         TypeError, ValueError: audio that cannot be embedded, see :func:`hear_msss.checks.check_audio`.
     """
-    with torch.no_grad():
-        result: tuple[Tensor, Tensor] = _check_model(model)(check_audio(audio), timestamps=True)
+    result: tuple[Tensor, Tensor] = _call(model, audio, timestamps=True)
     return result

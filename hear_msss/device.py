@@ -12,7 +12,12 @@ import torch
 CHUNK_SIZES = {"cpu": 32, "mps": 64, "cuda": 256}
 # Frames of which the full power spectrum is held at once, over all clips: 8 kB each.
 BLOCK_FRAMES = {"cpu": 4096, "mps": 4096, "cuda": 32768}
-PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {
+    "float32": torch.float32,
+    "tf32": torch.float32,  # on CUDA, products of the convolutions are rounded, see hear_msss.tf32
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 
 
 def chunk_size(chosen: int | None, device: torch.device) -> int:

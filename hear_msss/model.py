@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hear_msss import whole_clip, windows
+from hear_msss import tf32, whole_clip, windows
 from hear_msss.backend import FastestEncoder, OnnxEncoder, fold_batch_norm
 from hear_msss.device import PRECISIONS, block_frames, chunk_size
 from hear_msss.encoder import TIME_STRIDE, Encoder
@@ -46,6 +46,7 @@ class MSSS(nn.Module):
         self.options = options = options or Options()
         self.encoder: Encoder | Features = fold_batch_norm(encoder)
         self.encoder.network.to(PRECISIONS[options.precision])
+        self.in_tf32 = options.precision == "tf32"
         self.dim = encoder.config.embedding_dim
         if options.features != "h":
             if levels is None:
@@ -70,7 +71,8 @@ class MSSS(nn.Module):
 
     def encode(self, segments: Tensor) -> Tensor:
         """Segments ``(batch, n_mels, segment_frames)`` to h, or chosen levels, ``(batch, T', dim)``."""
-        return self.encoder(segments).float() if self.fast_encoder is None else self.fast_encoder(segments)
+        encoder = self.encoder if self.fast_encoder is None else self.fast_encoder
+        return tf32.call(encoder, segments, self.in_tf32).float()
 
     def log_mel(self, audio: Tensor) -> Tensor:
         """``(sounds, samples)`` to ``(sounds, n_mels, frames)``; needs little memory but for the result."""
@@ -84,7 +86,8 @@ class MSSS(nn.Module):
                 last = min(first + at_once, frames)
                 begin = first * config.hop_length
                 end = (last - 1) * config.hop_length + config.win_length
-                result[row : row + rows, :, first:last] = self.front_end(audio[row : row + rows, begin:end])
+                part = audio[row : row + rows, begin:end]
+                result[row : row + rows, :, first:last] = tf32.call(self.front_end, part, self.in_tf32)
         return result
 
     def _pool_windows(
@@ -171,7 +174,8 @@ class MSSS(nn.Module):
         log_mel = self.log_mel(whole_clip.padded(audio, self.config))
         windows_each = max(1, log_mel.shape[2] // self.config.segment_frames)
         at_once = max(1, chunk_size(self.options.chunk_size, log_mel.device) // windows_each)
-        return torch.cat([self.encoder(part).float() for part in log_mel.split(at_once)])
+        parts = log_mel.split(at_once)
+        return torch.cat([tf32.call(self.encoder, part, self.in_tf32).float() for part in parts])
 
     def scene_embeddings(self, audio: Tensor) -> Tensor:
         """``(sounds, samples)`` to one embedding a clip, ``(sounds, size)``."""

@@ -38,8 +38,10 @@ class Options:
             n-th; the timestamps between are interpolated linearly.
         chunk_size: windows in one pass through the encoder; changes memory and speed, not the embeddings. The
             default depends on the device, see :data:`hear_msss.device.CHUNK_SIZES`.
-        precision: number format of the convolutions: ``float32``, ``bf16`` or ``fp16``, for GPUs with fast
-            units for these. Front end, head and embeddings stay float32.
+        precision: number format of the convolutions: ``float32``, ``tf32``, ``bf16`` or ``fp16``; the last
+            three are for GPUs with fast units for these. ``float32`` is the full float32 on a GPU, too,
+            whatever torch's flags for TF32 say. ``tf32`` rounds on CUDA alone, elsewhere it is ``float32``.
+            Front end, head and embeddings stay float32.
         whole_clip: a clip goes through the encoder in one pass, as the paper's authors do it, not window by
             window. A timestamp is a frame of h, every 320 ms; ``hop_ms``, ``timestamp`` and ``encode_every``
             have no effect. A scene is the mean of these frames (``scene`` ``mean`` or ``mean_max``). Torch
@@ -64,7 +66,7 @@ class Options:
         _one_of("timestamp", self.timestamp, TIMESTAMPS)
         _one_of("backend", self.backend, BACKENDS)
         _one_of("precision", self.precision, PRECISIONS)
-        if self.precision != "float32" and self.backend == "onnxruntime":
+        if self.precision not in ("float32", "tf32") and self.backend == "onnxruntime":
             raise ValueError(
                 f"precision={self.precision!r}: backend={self.backend!r} computes in float32 only"
             )

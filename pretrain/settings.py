@@ -50,7 +50,8 @@ class Settings:
         schedule: ``constant`` or ``cosine`` (to zero at the end of the budget).
         clip_gradient_norm: largest norm of the gradient; 0 for no limit.
         ema_decay: of a moving average of the weights, which validation and export then use; 0 for none.
-        precision: ``float32``, or ``bf16`` for the encoder under autocast.
+        precision: ``float32``, or ``bf16`` for the encoder under autocast. On CUDA, ``float32`` follows
+            torch's flags: by default convolutions round to TF32, matrix products do not.
         compile: let ``torch.compile`` make the encoder's training passes faster. It takes a minute at the
             start, and again where the number of segments in a pass changes; it needs a C compiler.
         device: ``auto``, ``cpu`` or ``cuda``.

@@ -128,6 +128,16 @@ def test_every_part_gives_rows_and_tables(two_systems):
     assert all(f"| {name} | 6 |" in text for name in systems)
 
 
+def test_only_the_chosen_parts_are_measured(monkeypatch, two_systems):
+    from benchmarks import gpu
+
+    measured = [
+        {row["measure"] for row in gpu.measure(CPU, gpu.SMALL, {}, [part])}
+        for part in ("encoder", "embeddings")
+    ]
+    assert measured == [{"card", "encoder"}, {"card", "embeddings"}]
+
+
 def test_a_part_that_fails_is_named_and_the_others_are_measured(monkeypatch, two_systems):
     from benchmarks import gpu
 

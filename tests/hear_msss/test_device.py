@@ -81,7 +81,7 @@ def test_half_precision_is_close(audio, features):
 def test_half_precision_is_for_torch_alone():
     with pytest.raises(ValueError, match="backend='onnxruntime' computes in float32 only"):
         hear_msss.load_model(precision="bf16", backend="onnxruntime")
-    with pytest.raises(ValueError, match=r"precision='half': expected one of \['float32', 'bf16', 'fp16'\]"):
+    with pytest.raises(ValueError, match=r"'half': expected one of \['float32', 'tf32', 'bf16', 'fp16'\]"):
         hear_msss.load_model(precision="half")
 
 
