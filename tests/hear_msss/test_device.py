@@ -107,7 +107,7 @@ def test_a_wrapper_around_another_model_is_refused(audio):
 
 
 @pytest.mark.parametrize(
-    ("kind", "chosen", "expected"), [("cpu", None, 32), ("cuda", None, 256), ("cuda", 7, 7)]
+    ("kind", "chosen", "expected"), [("cpu", None, 32), ("cuda", None, 1024), ("cuda", 7, 7)]
 )
 def test_windows_at_once_suit_the_device(kind, chosen, expected):
     assert device.chunk_size(chosen, torch.device(kind)) == expected
