@@ -19,9 +19,9 @@ from hear_msss.config import ModelConfig
 from hear_msss.device import PRECISIONS
 
 CLIP_S = 2.0
-ONE_ROUND_S = 0.5  # a longer run is measured once, and not warmed up for
 LONGEST_S = 6.0  # a run that would take longer, by the batch before it, is left out
-LATEST_S = 80.0  # what has not begun by then is left out: compiling may take half a minute
+LATEST_S = 70.0  # rows that have not begun by then are left out
+COMPARED = 32  # windows that are encoded on the CPU, too
 
 Row = dict[str, Any]
 
@@ -33,35 +33,37 @@ class Sizes:
     Attributes:
         matrix: rows and columns of the matrix product.
         copied_mib: of the copy within the device's memory.
-        windows: batches of the encoder alone.
+        windows: batches of the encoder alone, the most telling first.
         clips: batches of embeddings, of clips of 2 s.
         training_clips: of a training step; a clip gives three segments.
         rounds: measurements of each figure.
-        compiled: also measure with ``torch.compile``.
     """
 
     matrix: int = 8192
     copied_mib: int = 4096
-    windows: tuple[int, ...] = (1, 32, 256, 1024, 4096)
-    clips: tuple[int, ...] = (1, 32, 256)
+    windows: tuple[int, ...] = (1024, 1, 4096, 256, 32)
+    clips: tuple[int, ...] = (1, 256)
     training_clips: int = 1024
     rounds: int = 3
-    compiled: bool = True
 
 
-SMALL = Sizes(256, 16, (1, 4), (1, 2), 2, 1, False)
+SMALL = Sizes(256, 16, (4, 1), (1, 2), 2, 1)
 
 
 def measure(
     device: torch.device, sizes: Sizes, missing: dict[str, str], only: Collection[str] = GPU_PARTS
 ) -> Iterator[Row]:
-    """All rows, the most telling first. A part that fails is named in ``missing``.
+    """All rows, the most telling parts first. A part that fails or is cut short is named in ``missing``.
+
+    Most of the time goes into the first run of each shape in each precision, in which cuDNN chooses its
+    kernels: some seconds.
 
     Args:
         device: that computes.
         sizes: how much is measured.
         missing: gets the name of what is left out, and why.
-        only: parts that are measured, the card's own rates aside, of :data:`GPU_PARTS`.
+        only: parts that are measured, the card's own rates aside, of :data:`GPU_PARTS` and
+            :data:`benchmarks.COMPILED_GPU_PARTS`.
     """
     begin, clips, rounds = time.perf_counter(), sizes.training_clips, sizes.rounds
     card = describe(device, sizes)
@@ -69,26 +71,27 @@ def measure(
     parts: dict[str, Callable[[], Iterator[Row]]] = {
         "training step": lambda: gpu_training.variants(device, clips, rounds, False),
         "pretrain step": lambda: gpu_training.whole_step(device, clips, rounds, False),
-        "encoder": lambda: encoder(device, sizes.windows, rounds),
         "embeddings": lambda: embeddings(device, sizes, missing),
+        "encoder": lambda: encoder(device, sizes.windows, rounds),
         "compiled training step": lambda: gpu_training.variants(device, clips, rounds, True),
         "compiled pretrain step": lambda: gpu_training.whole_step(device, clips, rounds, True),
-        "compiled encoder": lambda: compiled_encoder(device, sizes.windows[-2], rounds),
+        "compiled encoder": lambda: compiled_encoder(device, sizes.windows[0], rounds),
     }
-    for name, rows in parts.items():
+    for name, part in parts.items():
         if name.replace(" ", "-") not in only:
             continue
-        if name.startswith("compiled") and not sizes.compiled:
-            missing[name] = "not with --quick"
-        elif time.perf_counter() - begin > LATEST_S:
-            missing[name] = f"{LATEST_S:.0f} s were over"
-        else:
-            try:
-                for row in rows():
-                    yield with_share(row, card)
-            except Exception as error:  # the parts after it are measured all the same
-                traceback.print_exc()
-                missing[name] = f"{type(error).__name__}: {error}"
+        rows, count = part(), 0
+        try:
+            while time.perf_counter() - begin < LATEST_S:
+                if (row := next(rows, None)) is None:
+                    break
+                yield with_share(row, card)
+                count += 1
+            else:
+                missing[name] = f"{LATEST_S:.0f} s were over after {count} of its rows"
+        except Exception as error:  # the parts after it are measured all the same
+            traceback.print_exc()
+            missing[name] = f"{type(error).__name__}: {error}"
 
 
 def with_share(row: Row, card: Row) -> Row:
@@ -135,18 +138,20 @@ def some_segments(batch: int) -> Tensor:
 @torch.no_grad()
 def encoder(device: torch.device, batches: tuple[int, ...], rounds: int) -> Iterator[Row]:
     """Windows a second of the encoder alone, and the relative error of h to that of a CPU in float32."""
-    segments = some_segments(batches[-1])
-    few = segments[: batches[1]]
-    expected = inference_encoder(torch.device("cpu"), "float32")(few)
+    segments = some_segments(max(batches))
+    expected = inference_encoder(torch.device("cpu"), "float32")(segments[: min(COMPARED, batches[0])])
     segments = segments.to(device)
-    for precision in PRECISIONS:
-        with tf32(precision != "float32"):
-            network = inference_encoder(device, precision)
-            error = float((network(few.to(device)).float().cpu() - expected).norm() / expected.norm())
-            for batch in batches:
-                part = segments[:batch]
+    networks = {precision: inference_encoder(device, precision) for precision in PRECISIONS}
+    errors = {}
+    for batch in batches:
+        part = segments[:batch]
+        for precision, network in networks.items():
+            with tf32(precision != "float32"):
+                if precision not in errors:
+                    found = network(part)[: len(expected)].float().cpu()
+                    errors[precision] = float((found - expected).norm() / expected.norm())
                 measured = rates(lambda: network(part), batch, device, rounds)  # noqa: B023
-                yield encoder_row(precision, batch, measured) | {"relative_error": error}
+            yield encoder_row(precision, batch, measured) | {"relative_error": errors[precision]}
 
 
 @torch.no_grad()
@@ -181,12 +186,7 @@ def embeddings(device: torch.device, sizes: Sizes, missing: dict[str, str]) -> I
                 if per_clip_s * batch > LONGEST_S:
                     continue
                 audio = torch.randn(batch, int(CLIP_S * system.sample_rate), device=device) / 10
-                if per_clip_s * batch > ONE_ROUND_S:
-                    begin = now(device)
-                    embed(audio)
-                    measured = [batch * CLIP_S / (now(device) - begin)]
-                else:
-                    measured = rates(lambda: embed(audio), batch * CLIP_S, device, sizes.rounds)  # noqa: B023
+                measured = rates(lambda: embed(audio), batch * CLIP_S, device, sizes.rounds)  # noqa: B023
                 row: Row = {"measure": "embeddings", "system": system.name, "kind": kind, "batch": batch}
                 rate = summary("audio_s_per_s", measured)
                 per_clip_s = CLIP_S / rate["audio_s_per_s"]

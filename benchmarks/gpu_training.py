@@ -33,20 +33,18 @@ class Variant:
         stock: the network of ``efficientnet_pytorch`` as it comes, not ours.
         precision: ``float32``, ``TF32`` or ``bf16`` (under autocast).
         channels_last: order of the encoder's feature maps in memory; False: channels first.
-        tuned: let cuDNN time its algorithms and take the fastest (``torch.backends.cudnn.benchmark``).
         compiled: by ``torch.compile``.
     """
 
     stock: bool = False
     precision: str = "bf16"
     channels_last: bool = True
-    tuned: bool = False
     compiled: bool = False
 
     def __str__(self) -> str:
         parts = ["stock network" if self.stock else "hear_msss encoder", self.precision]
         parts.append("channels last" if self.channels_last else "channels first")
-        parts += ["tuned"] * self.tuned + ["compiled"] * self.compiled
+        parts += ["compiled"] * self.compiled
         return ", ".join(parts)
 
 
@@ -57,7 +55,6 @@ VARIANTS = (
     Variant(precision="TF32"),
     Variant(),
     Variant(channels_last=False),
-    Variant(tuned=True),
     Variant(compiled=True),
 )
 
@@ -76,8 +73,6 @@ def variants(device: torch.device, clips: int, rounds: int, compiled: bool) -> I
 def measured_step(variant: Variant, segments: int, device: torch.device, rounds: int) -> Row | None:
     """The row of one variant; None where memory does not suffice."""
     free_memory(device)
-    tuned_before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = variant.tuned
     try:
         with tf32(variant.precision != "float32"):
             step = make_step(variant, segments, device)
@@ -89,8 +84,6 @@ def measured_step(variant: Variant, segments: int, device: torch.device, rounds:
         if segments < 2:
             raise
         return None
-    finally:
-        torch.backends.cudnn.benchmark = tuned_before
     row: Row = {"measure": "training", "system": str(variant), "batch": segments}
     row |= summary("segments_per_s", measured) | memory(device)
     return row | {"first_step_s": first_s}

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 import torch
 
 # Windows through the encoder at once. A window takes about 1.5 MB of activations in float32: few keep a
-# CPU's caches warm and its memory small; a GPU needs many to be busy. An H200 encoded 57,000 windows a second in
-# float32 and 107,000 in bf16 by 1024 at once, and 27,000 and 33,000 by 256 (docs/speed.md).
+# CPU's caches warm and its memory small; a GPU needs many to be busy (docs/speed.md).
 CHUNK_SIZES = {"cpu": 32, "mps": 64, "cuda": 1024}
 # Frames of which the full power spectrum is held at once, over all clips: 8 kB each.
 BLOCK_FRAMES = {"cpu": 4096, "mps": 4096, "cuda": 32768}
