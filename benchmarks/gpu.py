@@ -55,8 +55,8 @@ def measure(
 ) -> Iterator[Row]:
     """All rows, the most telling parts first. A part that fails or is cut short is named in ``missing``.
 
-    Most of the time goes into the first run of each shape in each precision, in which cuDNN chooses its
-    kernels: some seconds.
+    Most of the time goes into the first run of each shape in each precision: seconds on an H200, where later
+    runs take milliseconds.
 
     Args:
         device: that computes.
