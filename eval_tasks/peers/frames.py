@@ -1,4 +1,4 @@
-"""Where the frames of an audio encoder lie in time."""
+"""Where the frames of an audio encoder lie in time, and how a clip is embedded with them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 PIECE_S = 30  # of models that take clips of any length: attention's memory grows with its square
 
@@ -78,6 +78,34 @@ class FrameGrid:
         if self.layout == "patches":
             return hidden[:, self.tokens :].unflatten(1, (self.bands, -1)).mean(dim=1)
         return hidden
+
+
+class FramesEncoder(nn.Module):
+    """An encoder of audio that embeds a clip piece by piece; a subclass has the network.
+
+    Attributes:
+        sample_rate: in Hz.
+        grid: where the frames lie in time.
+    """
+
+    sample_rate: int
+    grid: FrameGrid
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """``(clips, samples)`` to ``(clips, frames, size)``, and times ``(clips, frames)`` in ms."""
+        embeddings = self.grid.embed(audio, self.hidden_states)
+        times_ms = self.grid.times_ms(embeddings.shape[1], self.sample_rate, audio.device)
+        return embeddings, times_ms.expand(len(audio), -1)
+
+    def hidden_states(self, piece: Tensor) -> Tensor:
+        """``(clips, samples)``, at most what the model takes at once, to hidden states."""
+        raise NotImplementedError
+
+    def measure_size(self) -> None:
+        """Set the sizes that the HEAR API asks for, by embedding a moment of silence; ends in ``eval``."""
+        with torch.no_grad():
+            size = self.eval()(torch.zeros(1, self.grid.stride_samples))[0].shape[-1]
+        self.scene_embedding_size = self.timestamp_embedding_size = size
 
 
 def convolutions_grid(kernels: Sequence[int], strides: Sequence[int], sample_rate: int) -> FrameGrid:

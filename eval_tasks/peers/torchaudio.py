@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eval_tasks.peers.frames import convolutions_grid
+from eval_tasks.peers.frames import FramesEncoder, convolutions_grid
 
 
-class TorchaudioEncoder(nn.Module):
+class TorchaudioEncoder(FramesEncoder):
     """
     Args:
         name: of a bundle in ``torchaudio.pipelines``.
@@ -53,19 +53,11 @@ class TorchaudioEncoder(nn.Module):
         kernels, strides = zip(*((layer.kernel_size, layer.stride) for layer in convolutions), strict=True)
         self.grid = convolutions_grid(kernels, strides, self.sample_rate)
         self.layer = layer
-        with torch.no_grad():
-            size = self.eval()(torch.zeros(1, self.grid.stride_samples))[0].shape[-1]
-        self.scene_embedding_size = self.timestamp_embedding_size = size
+        self.measure_size()
 
-    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """``(clips, samples)`` to ``(clips, frames, size)``, and times ``(clips, frames)`` in ms."""
-        embeddings = self.grid.embed(audio, self._piece)
-        times_ms = self.grid.times_ms(embeddings.shape[1], self.sample_rate, audio.device)
-        return embeddings, times_ms.expand(len(audio), -1)
-
-    def _piece(self, audio: Tensor) -> Tensor:
+    def hidden_states(self, piece: Tensor) -> Tensor:
         network: Any = self.network
-        layers, _ = network.extract_features(audio.float())
+        layers, _ = network.extract_features(piece.float())
         if self.layer == "mean":
             return torch.stack(layers).mean(dim=0)
         if isinstance(self.layer, int) and -len(layers) <= self.layer < len(layers):

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eval_tasks.peers.frames import FrameGrid, frame_grid
+from eval_tasks.peers.frames import FramesEncoder, frame_grid
 
 
-class TransformersEncoder(nn.Module):
+class TransformersEncoder(FramesEncoder):
     """
     Args:
         name: on the Hugging Face hub, or a folder with ``config.json`` and ``preprocessor_config.json``.
@@ -51,24 +51,15 @@ class TransformersEncoder(nn.Module):
         self.network = audio_part(whole)
         self.kind = whole.config.model_type
         self.sample_rate = int(self.extractor.sampling_rate)
-        self.grid: FrameGrid = frame_grid(self.kind, self.network.config, self.extractor)
+        self.grid = frame_grid(self.kind, self.network.config, self.extractor)
         self.layer = layer
-        with torch.no_grad():
-            size = self.eval()(torch.zeros(1, self.grid.stride_samples))[0].shape[-1]
-        self.scene_embedding_size = self.timestamp_embedding_size = size
+        self.measure_size()
 
-    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """``(clips, samples)`` to ``(clips, frames, size)``, and times ``(clips, frames)`` in ms."""
-        embeddings = self.grid.embed(audio, self._piece)
-        times_ms = self.grid.times_ms(embeddings.shape[1], self.sample_rate, audio.device)
-        return embeddings, times_ms.expand(len(audio), -1)
-
-    def _piece(self, audio: Tensor) -> Tensor:
-        """``(clips, samples)``, at most what the model takes at once, to hidden states."""
-        clips = list(audio.float().cpu().numpy())
+    def hidden_states(self, piece: Tensor) -> Tensor:
+        clips = list(piece.float().cpu().numpy())
         options = {"padding": "pad"} if self.kind.startswith("clap") else {}
         inputs = self.extractor(clips, sampling_rate=self.sample_rate, return_tensors="pt", **options)
-        inputs = {name: value.to(audio.device) for name, value in inputs.items() if name != "attention_mask"}
+        inputs = {name: value.to(piece.device) for name, value in inputs.items() if name != "attention_mask"}
         output = self.network(**inputs, output_hidden_states=True, return_dict=True)
         return self._chosen(output)
 
