@@ -11,7 +11,8 @@ from importlib import resources
 from pathlib import Path
 
 from hear_msss.audio import is_sound
-from pretrain.pool.table import Rows, call, require, write_table
+from pretrain.pool.programs import call, require
+from pretrain.pool.table import Rows, write_table
 
 TOOLS = ("apt-get", "apt-cache", "dpkg-deb")
 ARCHIVES = (".pk3", ".zip")  # games keep their sounds in zip files

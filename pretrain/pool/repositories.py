@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from hear_msss.audio import is_sound
-from pretrain.pool.table import Rows, call, require, write_table
+from pretrain.pool.programs import call, require
+from pretrain.pool.table import Rows, write_table
 
 HOST = "https://github.com/"
 LICENCE = re.compile(r"(?i)(licen[cs]e|copying|legal|credits|readme)[^/]*")  # in the repository's top folder
