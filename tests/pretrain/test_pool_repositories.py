@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,17 @@ from pretrain.pool import repositories
 from pretrain.pool.repositories import Repository, chosen
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+# Names that git would read as patterns, each with a neighbour that the pattern fits.
+ODD = (
+    "[1] low.wav",
+    "1 low.wav",
+    "all *.wav",
+    "all others.wav",
+    "ton?.wav",
+    "tone.wav",
+    "b\\c.wav",
+    "bc.wav",
+)
 
 
 def git(folder: Path, *words: str) -> str:
@@ -28,7 +40,7 @@ def git(folder: Path, *words: str) -> str:
 
 @pytest.fixture
 def birds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    """A repository of six sounds in two folders, a pointer, a link and other files, changed since."""
+    """A repository of sounds in three folders, a pointer, a link and other files, changed since."""
     if shutil.which("git") is None:
         pytest.skip("no git here")
     folder = tmp_path / "host/owner/birds"
@@ -41,6 +53,10 @@ def birds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
         path.parent.mkdir(exist_ok=True)
         soundfile.write(path, 0.1 * np.random.default_rng(number).standard_normal(16000), 16000)
     shutil.copytree(folder / "notes", folder / "drums")
+    for name in ODD:
+        path = folder / f"odd/{name}"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(folder / "notes/süd 0.wav", path)
     (folder / "notes/stored elsewhere.wav").write_text(POINTER)
     (folder / "notes/link.wav").symlink_to("/etc/hostname")
     (folder / "notes/map.sfz").write_text("<group>")
@@ -77,6 +93,13 @@ def test_the_sounds_of_the_commit_and_its_licence_come_and_nothing_else(tmp_path
         birds.commit,
         "CC0-1.0",
     )
+
+
+def test_names_that_look_like_patterns_bring_no_neighbour(tmp_path, birds, monkeypatch):
+    odd = replace(birds, take=r"^odd/.*[\[*?\\]")
+    monkeypatch.setattr(pool, "sources", lambda: {"birds": odd})
+    assert main(["pool", str(tmp_path / "dest")]) == 0
+    assert files(tmp_path / "dest/birds") == {"LICENSE.md", *(f"odd/{name}" for name in ODD[::2])}
 
 
 def test_what_is_there_is_not_fetched_again_and_what_a_kill_left_is(tmp_path, birds, capsys):
