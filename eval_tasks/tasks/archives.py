@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import rarfile
@@ -154,13 +155,17 @@ def as_folders(paths: Iterable[Path], work: Path) -> list[Path]:
     Sound files stand for the folders that they lie in.
     """
     folders: list[Path] = []
-    for path in paths:
-        folder = path.parent if path.suffix == ".wav" and path.is_file() else path
-        if folder.is_dir():
-            folders += [folder] if folder not in folders else []
-            continue
-        target = work / version_of(path)
-        if not target.is_dir():
-            unpack(path, target)
-        folders.append(target)
+    try:
+        for path in paths:
+            folder = path.parent if path.suffix == ".wav" and path.is_file() else path
+            if folder.is_dir():
+                folders += [folder] if folder not in folders else []
+                continue
+            target = work / version_of(path)
+            if not target.is_dir():
+                unpack(path, target)
+            folders.append(target)
+    finally:
+        with suppress(OSError):
+            work.rmdir()  # empty where the first archive was refused
     return folders

@@ -38,13 +38,20 @@ def install(archive: Path, out: Path) -> list[Path]:
         UserError: no task folder in the archive, or one that is there with other splits or labels.
     """
     unpacked = out / f".unpacked-{version_of(archive)}"
+    try:
+        return install_unpacked(archive, unpacked, out)
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+
+
+def install_unpacked(archive: Path, unpacked: Path, out: Path) -> list[Path]:
+    """What ``install`` does, by way of the folder ``unpacked``, which a killed run may have left whole."""
     found = task_folders(unpacked) if unpacked.is_dir() else []
     if not found:
         shutil.rmtree(unpacked, ignore_errors=True)
         unpack(archive, unpacked)
         found = task_folders(unpacked)
     if not found:
-        shutil.rmtree(unpacked)
         raise UserError(f"{archive}: no {METADATA_FILE} in it, expected an archive of HEAR tasks")
     names = [folder_name(folder, unpacked) for folder in found]
     if len(set(names)) < len(names):
@@ -58,7 +65,6 @@ def install(archive: Path, out: Path) -> list[Path]:
             else:
                 add_rates(source, TaskFolder.open(target))
         installed.append(target)
-    shutil.rmtree(unpacked, ignore_errors=True)  # a task at the archive's root was moved whole
     return installed
 
 

@@ -29,6 +29,7 @@ def test_from_file_adds_a_sample_rate_and_refuses_other_clips(tmp_path, capsys):
     (out / FOLDER / "fold01.json").write_text('{"fold01.wav": ["b"]}')
     assert main(["download", "--from-file", str(archive), "--out", str(out)]) == 1
     assert "other clips or labels" in capsys.readouterr().err
+    assert not list(out.glob(".unpacked*"))
 
 
 @pytest.mark.parametrize(
@@ -88,5 +89,32 @@ def test_archive_that_is_none(tmp_path, capsys):
         archive.write_bytes(content)
         assert main(["download", "--from-file", str(archive), "--out", str(tmp_path / "tasks")]) == 1
         assert message in capsys.readouterr().err
+        assert not list((tmp_path / "tasks").glob("*unpacked*"))
     assert main(["download", "--from-file", str(tmp_path / "no.zip"), "--out", str(tmp_path)]) == 1
     assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"a/task_metadata.json": b"{", "a/labelvocabulary.csv": b""},
+        {"a/task_metadata.json": b"\xff", "b/task_metadata.json": b"[]"},
+        {"x/a/task_metadata.json": b"{}", "y/a/task_metadata.json": b"{}"},
+        {".a/task_metadata.json": b"{}"},
+        {"a/task_metadata.json/inside": b"{}"},
+    ],
+)
+def test_nothing_of_an_archive_that_is_refused_stays(tmp_path, members, capsys):
+    archive, out = tmp_path / "file.tar.gz", tmp_path / "tasks"
+    archive.write_bytes(make_tar(members))
+    assert main(["download", "--from-file", str(archive), "--out", str(out)]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not [path for path in out.iterdir() if path.suffix != ".lock"]
+
+
+def test_nothing_of_raw_data_that_are_refused_stays(tmp_path, capsys):
+    (tmp_path / "raw.zip").write_bytes(b"no archive")
+    out = tmp_path / "tasks"
+    assert main(["prepare", "esc50", "--raw", str(tmp_path / "raw.zip"), "--out", str(out)]) == 1
+    assert "cannot be unpacked" in capsys.readouterr().err
+    assert not [path for path in out.iterdir() if path.suffix != ".lock"]

@@ -303,7 +303,7 @@ def test_a_task_at_an_archives_root_cannot_be_called_anything(task, tmp_path, na
         tar.add(task, ".")
     with pytest.raises(UserError, match="cannot be the name of a task folder"):
         install(tmp_path / "root.tar", tmp_path / "out")
-    assert not list(tmp_path.rglob("*evil*")) and not list(tmp_path.glob("out/[!.]*"))
+    assert not list(tmp_path.rglob("*evil*")) and not list(tmp_path.glob("out/*"))
 
 
 @pytest.mark.parametrize(
