@@ -125,7 +125,7 @@ def build(plan: Plan, out: Path, rates: Sequence[int], jobs: int, progress: bool
         for clip in split_clips:
             targets = {rate: partial / str(rate) / split / clip.name for rate in rates}
             calls.append((clip, targets, clip_s))
-    for_each_clip(make_clip, calls, jobs, plan.folder_name, progress)
+    for_each_clip(make_clip, calls, jobs, plan.folder_name, progress, lambda clip, *rest: str(clip.source))
     remove_leftovers(partial)
     descriptions = {split: {clip.name: clip.labels for clip in c} for split, c in plan.splits.items()}
     write_description(partial, plan.metadata, descriptions, plan.vocabulary)

@@ -60,7 +60,7 @@ def prepare_all(
     processes = (os.cpu_count() or 1) if jobs < 0 else jobs
     each = max(1, processes // tasks_at_once)
     calls = [(entry, found, out, sample_rates, small, each) for entry, found in complete]
-    for outcomes in in_processes(make_tasks_of, calls, tasks_at_once):
+    for outcomes in in_processes(make_tasks_of, calls, tasks_at_once, lambda entry, *rest: entry.title):
         yield from outcomes
 
 

@@ -107,8 +107,11 @@ def probe_models(
         _, _, folder, out = todo[number]
         return number, probe_task(folder, out, protocol, seeds, default_threads(jobs))
 
+    def name(number: int) -> str:
+        return f"{todo[number][1]} of {todo[number][0].name}"
+
     results = []
-    for number, problem in in_processes(work, ((number,) for number in range(len(todo))), jobs):
+    for number, problem in in_processes(work, ((number,) for number in range(len(todo))), jobs, name):
         model, task, _, out = todo[number]
         scores = {} if problem else probe_scores(sorted(out.glob("seed*.json")))
         results.append((model.name, task, scores, problem))

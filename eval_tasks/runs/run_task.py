@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -96,8 +97,18 @@ def run_stage(
     start = time.monotonic()
     status = harness.run_process(command, harness.environment(job.threads, job.gpu), log, lock_fd)
     if status or not done():
-        raise TaskError(f"{stage} ended with status {status}; the end of {log}:\n{log_tail(log)}")
+        raise TaskError(f"{stage} {how_it_ended(status)}; the end of {log}:\n{log_tail(log)}")
     return time.monotonic() - start
+
+
+def how_it_ended(status: int) -> str:
+    """In words; a negative status is that of a process ended by a signal."""
+    if status != -signal.SIGKILL:
+        return f"ended with status {status}"
+    return (
+        "was killed from outside, most often because memory ran out (give fewer --jobs; the same command "
+        "continues where this one stopped)"
+    )
 
 
 def forget(job: TaskJob) -> None:
