@@ -6,6 +6,7 @@ for torch and the harness itself; the second those of everything else that is in
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def needed(roots: list[str]) -> set[str]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     demo = needed(["hear_msss[eval]", *requirements()])
     lines: dict[str, list[str]] = {name: [] for name in HEADS}
     for distribution in importlib.metadata.distributions():

@@ -6,6 +6,7 @@ only. The few releases that come as source alone are named here, and are pure Py
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import os
 import re
@@ -52,6 +53,7 @@ def missing(uv: str, system: str, python: str, pins: list[str]) -> list[str]:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if uv is None:
         print("uv is needed to look at other systems' wheels: pip install uv", file=sys.stderr)

@@ -6,6 +6,7 @@ the Pythons to try; otherwise python3.11 to python3.14 on the path, and pyenv's 
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -75,7 +76,12 @@ def make(python: str, name: str) -> dict[str, str]:
 
 
 def main() -> int:
-    found = pythons(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pythons", nargs="*", metavar="PYTHON", help="name or path of a Python to try")
+    given = parser.parse_args().pythons
+    if unknown := [python for python in given if shutil.which(python) is None]:
+        parser.error(f"{', '.join(unknown)}: no such program")
+    found = pythons(given)
     if not found:
         print("no Python 3.11 to 3.14 found: give paths as arguments", file=sys.stderr)
         return 1

@@ -6,6 +6,7 @@ docs/scene.png   a test scene of the mini events, and what the bundled weights' 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 from collections.abc import Sequence
@@ -132,5 +133,17 @@ def sources(rows: Sequence[Row]) -> dict[str, str]:
     }
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.pictures",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder to write into (docs)")
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    draw_all(out, read()[1])
+
+
 if __name__ == "__main__":
-    draw_all(ROOT / "docs", read()[1])
+    main()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +56,28 @@ def test_help_and_import_need_no_torch(code):
     code += f"assert not set({heavy}) & sys.modules.keys(), sys.modules.keys()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+ROOT = Path(__file__).parents[1]
+PROGRAMS = [
+    path
+    for folder in ("hear_msss", "pretrain", "eval_tasks", "benchmarks", ".ci", "tests")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if '\nif __name__ == "__main__":\n' in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_help_of_every_program_explains_and_does_nothing_else(program, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(program), "--help"])
+    parts = program.relative_to(ROOT).with_suffix("").parts
+    with pytest.raises(SystemExit) as stop:
+        if parts[0] in (".ci", "tests"):
+            runpy.run_path(str(program), run_name="__main__")
+        else:
+            runpy.run_module(".".join(parts), run_name="__main__")
+    text = capsys.readouterr().out
+    assert stop.value.code in (0, None) and "--help" in text
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -71,4 +72,5 @@ def trouble(found: Devices) -> list[tuple[str, str]]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m eval_tasks.install.devices", description=__doc__).parse_args()
     print("DEVICES " + json.dumps(devices()))

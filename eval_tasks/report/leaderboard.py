@@ -8,8 +8,8 @@ where a system has no score.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
-import sys
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -75,7 +75,18 @@ def published_task(task: TaskFolder) -> HearTask | None:
     return None
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m eval_tasks.report.leaderboard",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("table", type=Path, metavar="TABLE.csv", help="the leaderboard's own table")
+    table = parser.parse_args().table
+    if not table.is_file():
+        parser.error(f"{table}: no such file")
+    derive(pd.read_csv(table)).to_csv(Path(__file__).with_name("leaderboard.csv"))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m eval_tasks.report.leaderboard TABLE.csv")
-    derive(pd.read_csv(sys.argv[1])).to_csv(Path(__file__).with_name("leaderboard.csv"))
+    main()

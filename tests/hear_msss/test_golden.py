@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -46,4 +47,5 @@ def test_golden_values(weights):
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     FILE.write_text(json.dumps({name: embed(name) for name in [UNTRAINED, *bundled()]}, indent=1) + "\n")
