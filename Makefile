@@ -19,7 +19,7 @@ endif
 VENV   ?= .venv
 OUT    ?= build/demo
 BIN    := $(VENV)/bin
-ifeq ($(origin PYTHON)$(filter clean,$(MAKECMDGOALS)),command line)
+ifeq ($(origin PYTHON)$(filter clean pythons,$(MAKECMDGOALS)),command line)
 ifneq ($(wildcard $(BIN)/python),)
 ifneq ($(shell $(PYTHON) $(VERSION)),$(shell $(BIN)/python $(VERSION)))
 $(error $(VENV) was made with another Python than $(PYTHON): `make clean` first, or give another VENV=...)
@@ -31,10 +31,12 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 DEMO   := $(VENV)/.ready
 TEST   := $(VENV)/.ready-for-tests
 
+some_python = @test -n '$(PYTHON)' || { echo 'no Python 3.11 to 3.14 found: make PYTHON=/path/to/python3'; exit 1; }
+
 # torch first: which packages it brings depends on the build that the index offers. Then exact versions of
 # all else, and the harness on top of them.
 define install
-	@test -n '$(PYTHON)' || { echo 'no Python 3.11 to 3.14 found: make PYTHON=/path/to/python3'; exit 1; }
+	$(some_python)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -q --no-compile -c requirements.lock '$(TORCH)'
 	$(PIP) install -q --no-compile --no-deps $(addprefix -r ,$(1))
@@ -68,6 +70,7 @@ bench: $(TEST)
 	$(BIN)/python -m benchmarks --out build/bench
 
 pythons:
+	$(some_python)
 	$(PYTHON) .ci/pythons.py
 
 platforms: $(TEST)

@@ -1,13 +1,15 @@
 """Write requirements.lock and requirements-dev.lock from this environment (`make lock`).
 
 The first holds the versions of all that `pip install '.[eval]'` and `python -m eval_tasks install` need, but
-for torch and the harness itself; the second those of everything else that is installed here.
+for torch and the harness itself; the second what the extra `dev` needs as well. What else is installed here,
+for example by `make docs` and `make platforms`, is left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import sys
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -16,6 +18,7 @@ from packaging.utils import canonicalize_name
 from eval_tasks.install.packages import HARNESS, requirements
 
 LEFT_OUT = {"torch", "pip", "hear-msss", *HARNESS}
+OF_CUDA = ("nvidia-", "cuda-", "triton")  # which of them torch brings depends on its build
 HEADS = {
     "requirements.lock": "# Exact versions of what `make demo` installs, but for torch (`make lock`)",
     "requirements-dev.lock": "# Exact versions of what `make test` installs as well (`make lock`)",
@@ -45,17 +48,27 @@ def needed(roots: list[str]) -> set[str]:
     return set(found)
 
 
+def name_of(pin: str) -> str:
+    return pin.lower().partition("==")[0]
+
+
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     demo = needed(["hear_msss[eval]", *requirements()])
+    tests = needed(["hear_msss[dev]"])
     lines: dict[str, list[str]] = {name: [] for name in HEADS}
+    missing = demo | tests
     for distribution in importlib.metadata.distributions():
         name = canonicalize_name(distribution.name)
-        if name not in LEFT_OUT and not name.startswith(("nvidia-", "cuda-", "triton")):
+        missing.discard(name)
+        if name in demo | tests and name not in LEFT_OUT and not name.startswith(OF_CUDA):
             file = "requirements.lock" if name in demo else "requirements-dev.lock"
             lines[file].append(f"{distribution.name}=={distribution.version}")
+    if missing := {name for name in missing if not name.startswith(OF_CUDA)}:
+        names = " ".join(sorted(missing))
+        sys.exit(f"needed, but not installed here: {names}; pip install {names}, then `make lock` again")
     for file, head in HEADS.items():
-        Path(file).write_text("\n".join([head, *sorted(set(lines[file]), key=str.lower)]) + "\n")
+        Path(file).write_text("\n".join([head, *sorted(set(lines[file]), key=name_of)]) + "\n")
 
 
 if __name__ == "__main__":
