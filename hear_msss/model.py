@@ -132,7 +132,7 @@ class MSSS(nn.Module):
 
     def _timestamp_windows(self, first: int, last: int) -> np.ndarray:
         """Timestamps that get a window of their own; the last one may lie after the last timestamp."""
-        every = self.options.encode_every
+        every = self.options.timestamps_per_window
         return np.arange(first, last - 1 + every, every)
 
     def timestamp_starts(self, first: int, last: int) -> np.ndarray:
@@ -148,12 +148,12 @@ class MSSS(nn.Module):
 
         Args:
             audio: ``(sounds, end - begin)``, exactly the samples of :meth:`timestamp_span`.
-            first, last: numbers of timestamps, ``first`` a multiple of the option ``encode_every``.
+            first, last: numbers of timestamps, ``first`` a multiple of ``options.timestamps_per_window``.
         """
         starts = self.timestamp_starts(first, last)
         size = self.timestamp_embedding_size
         encoded = self._pool_windows(self.log_mel(audio), starts, self._pool_timestamp, size)
-        return interpolate(encoded, self.options.encode_every)[:, : last - first]
+        return interpolate(encoded, self.options.timestamps_per_window)[:, : last - first]
 
     def pool(self, h: Tensor, timestamps: bool) -> Tensor:
         """What :meth:`encode` gives, ``(n, T', dim)``, to an embedding for each window, ``(n, size)``."""

@@ -15,6 +15,7 @@ SCENES = ("mean", "mean_max", "frames")
 TIMESTAMPS = ("middle", "mean", "middle_mean", "frames")
 BACKENDS = ("auto", "torch", "onnxruntime")
 LONGEST_HOP_MS = 3_600_000.0
+LONGEST_STEP_MS = 150.0  # between encoded windows of timestamps, unless the hop is longer
 LARGEST_COUNT = 1_000_000  # of windows, for chunk_size and encode_every
 
 
@@ -35,7 +36,8 @@ class Options:
             one of three frames), ``mean`` (of the three), ``middle_mean`` (both, side by side),
             ``frames`` (the three, side by side).
         encode_every: with n, only the window around every n-th timestamp is encoded, which costs about an
-            n-th; the timestamps between are interpolated linearly.
+            n-th; the timestamps between are interpolated linearly. None: as many as fit into 150 ms, which is
+            3 with the default hop, and 1 with hops of more than 75 ms.
         chunk_size: windows in one pass through the encoder; changes memory and speed, not the embeddings. The
             default depends on the device, see :data:`hear_msss.device.CHUNK_SIZES`.
         precision: number format of the convolutions: ``float32``, ``tf32``, ``bf16`` or ``fp16``; the last
@@ -54,7 +56,7 @@ class Options:
     hop_ms: float = 50.0
     scene: str = "mean"
     timestamp: str = "middle"
-    encode_every: int = 1
+    encode_every: int | None = None
     chunk_size: int | None = None
     precision: str = "float32"
     whole_clip: bool = False
@@ -73,12 +75,18 @@ class Options:
         self._check_whole_clip()
         if self.chunk_size is not None:
             _count("chunk_size", self.chunk_size)
-        _count("encode_every", self.encode_every)
+        if self.encode_every is not None:
+            _count("encode_every", self.encode_every)
         number = isinstance(self.hop_ms, (int, float)) and not isinstance(self.hop_ms, bool)
         if not number or not 0 < self.hop_ms <= LONGEST_HOP_MS:
             raise ValueError(
                 f"hop_ms={self.hop_ms!r}: expected milliseconds, above 0 and at most {LONGEST_HOP_MS:g}"
             )
+
+    @property
+    def timestamps_per_window(self) -> int:
+        """Timestamps from one encoded window to the next: ``encode_every``, or what stands for None."""
+        return self.encode_every or max(1, int(LONGEST_STEP_MS // self.hop_ms))
 
     def _check_whole_clip(self) -> None:
         if not isinstance(self.whole_clip, bool):

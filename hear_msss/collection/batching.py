@@ -148,7 +148,7 @@ def _pieces(items: Iterable[Item], model: MSSS, timestamps: bool) -> Iterator[_P
 
 
 def _timestamp_pieces(item: Item, clip: DecodedClip, model: MSSS) -> Iterator[_Piece[Item]]:
-    hop, config, every = model.hop_frames, model.config, model.options.encode_every
+    hop, config, every = model.hop_frames, model.config, model.options.timestamps_per_window
     count = model.timestamp_count(clip.samples)
     at_once = every * max(1, round(PIECE_S * model.sample_rate / (every * hop * config.hop_length)))
     for first in range(0, count, at_once):
@@ -217,7 +217,7 @@ def _finish(piece: _Piece[Item], model: MSSS, timestamps: bool) -> Iterator[tupl
     if not len(piece.starts):
         yield piece.item, NO_ROWS
     elif timestamps:
-        rows = interpolate(piece.pooled[None], model.options.encode_every)[0, : piece.last - piece.first]
+        rows = interpolate(piece.pooled[None], model.options.timestamps_per_window)[0, : piece.last - piece.first]
         times = windows.timestamps_ms(piece.first, piece.last, model.hop_frames, model.config)
         yield piece.item, Rows(rows.numpy(), times)
     else:

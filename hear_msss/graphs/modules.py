@@ -103,7 +103,7 @@ class TimestampsGraph(_FromAudio):
     """``(sounds, samples)`` to what :func:`hear_msss.get_timestamp_embeddings` returns."""
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        model, config, every = self.model, self.config, self.model.options.encode_every
+        model, config, every = self.model, self.config, self.model.options.timestamps_per_window
         hop_samples, half = model.hop_frames * config.hop_length, config.segment_samples // 2
         last = torch.as_tensor(audio.shape[1]) // hop_samples
         behind = self.zeros(audio, config.segment_samples - half + every * hop_samples)
