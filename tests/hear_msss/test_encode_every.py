@@ -11,7 +11,8 @@ import hear_msss
 def test_encode_every_third_interpolates_the_two_between(samples):
     audio = torch.randn(2, samples, generator=torch.Generator().manual_seed(samples)) / 10
     sparse = hear_msss.load_model("untrained", encode_every=3)
-    every, every_times = hear_msss.get_timestamp_embeddings(audio, hear_msss.load_model("untrained"))
+    every = hear_msss.load_model("untrained", encode_every=1)
+    every, every_times = hear_msss.get_timestamp_embeddings(audio, every)
     embeddings, times = hear_msss.get_timestamp_embeddings(audio, sparse)
     assert torch.equal(times, every_times) and embeddings.shape == every.shape
     assert (embeddings[:, ::3] - every[:, ::3]).abs().max() < 1e-4
@@ -21,6 +22,17 @@ def test_encode_every_third_interpolates_the_two_between(samples):
         if left + 3 < count:
             expected = (1 - share) * every[:, left].numpy() + share * every[:, left + 3].numpy()
             assert np.abs(embeddings[:, k].numpy() - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("hop_ms, timestamps", [(10, 15), (30, 5), (50, 3), (70, 2), (80, 1), (500, 1)])
+def test_by_default_windows_are_150_ms_apart_or_as_far_as_the_hop(hop_ms, timestamps):
+    audio = torch.randn(1, 12_000, generator=torch.Generator().manual_seed(hop_ms)) / 10
+    of_default, of_count, of_one_more = (
+        hear_msss.get_timestamp_embeddings(audio, hear_msss.load_model("untrained", hop_ms=hop_ms, **option))[0]
+        for option in ({}, {"encode_every": timestamps}, {"encode_every": timestamps + 1})
+    )
+    assert torch.equal(of_default, of_count)
+    assert of_default.shape[1] < 2 or not torch.equal(of_default, of_one_more)
 
 
 @pytest.mark.parametrize("options", [{"encode_every": 0}, {"encode_every": 1.5}, {"encode_every": True}])
