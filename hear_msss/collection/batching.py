@@ -217,7 +217,8 @@ def _finish(piece: _Piece[Item], model: MSSS, timestamps: bool) -> Iterator[tupl
     if not len(piece.starts):
         yield piece.item, NO_ROWS
     elif timestamps:
-        rows = interpolate(piece.pooled[None], model.options.timestamps_per_window)[0, : piece.last - piece.first]
+        every = model.options.timestamps_per_window
+        rows = interpolate(piece.pooled[None], every)[0, : piece.last - piece.first]
         times = windows.timestamps_ms(piece.first, piece.last, model.hop_frames, model.config)
         yield piece.item, Rows(rows.numpy(), times)
     else:

@@ -18,7 +18,8 @@ def test_the_straightforward_way_gives_our_embeddings():
     from hear_msss.weights import untrained_encoder
 
     encoder = untrained_encoder()
-    plain, mine, every = Straightforward(encoder), ours("ours", encoder), ours("every", encoder, encode_every=1)
+    plain, mine = Straightforward(encoder), ours("ours", encoder)
+    every = ours("every", encoder, encode_every=1)
     audio = torch.randn(2, 20_000, generator=torch.Generator().manual_seed(3)) / 10
     assert (plain.timestamps(audio) - every.timestamps(audio)).abs().max() < 1e-3
     assert (plain.scene(audio) - mine.scene(audio)).abs().max() < 1e-3
