@@ -35,6 +35,7 @@ CONFIGS = {  # the losses of each, and the heads that they train
     "filtered": ("clip frame cross_view", "clip frame"),
     "background": ("clip frame cross_view", "clip frame"),
     "spectrum": ("clip frame cross_view spectrum", "clip frame spectrum"),
+    "changed_positive": ("clip frame cross_view spectrum", "clip frame spectrum"),
 }
 
 
