@@ -35,8 +35,8 @@ class Options:
         timestamp: which part of the window around a timestamp stands for it: ``middle`` (the middle
             one of three frames), ``mean`` (of the three), ``middle_mean`` (both, side by side),
             ``frames`` (the three, side by side).
-        encode_every: with n, only the window around every n-th timestamp is encoded, which costs about an
-            n-th; the timestamps between are interpolated linearly. None: as many as fit into 150 ms, which is
+        encode_every: with n, only the window around every n-th timestamp is encoded, which saves most of the
+            time; the timestamps between are interpolated linearly. None: as many as fit into 150 ms, which is
             3 with the default hop, and 1 with hops of more than 75 ms.
         chunk_size: windows in one pass through the encoder; changes memory and speed, not the embeddings. The
             default depends on the device, see :data:`hear_msss.device.CHUNK_SIZES`.
