@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 import hear_msss
 from benchmarks import GPU_PARTS, gpu_training, machine
-from benchmarks.stopwatch import now, rates, summary, tf32
+from benchmarks.stopwatch import now, rates, summary
 from benchmarks.systems import all_systems
 from hear_msss.config import ModelConfig
 from hear_msss.device import PRECISIONS
+from hear_msss.tf32 import products
 
 CLIP_S = 2.0
 LONGEST_S = 6.0  # a run that would take longer, by the batch before it, is left out
@@ -146,7 +147,7 @@ def encoder(device: torch.device, batches: tuple[int, ...], rounds: int) -> Iter
     for batch in batches:
         part = segments[:batch]
         for precision, network in networks.items():
-            with tf32(precision != "float32"):
+            with products(precision != "float32"):
                 if precision not in errors:
                     found = network(part)[: len(expected)].float().cpu()
                     errors[precision] = float((found - expected).norm() / expected.norm())

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.speed import stock_h
-from benchmarks.stopwatch import now, rates, summary, tf32
+from benchmarks.stopwatch import now, rates, summary
 from hear_msss.encoder import Encoder, stock_network
+from hear_msss.tf32 import products
 from hear_msss.weights import untrained_encoder
 from pretrain.augmentation import draw_augmentations
 from pretrain.config_layers import layered, read_config
@@ -74,7 +75,7 @@ def measured_step(variant: Variant, segments: int, device: torch.device, rounds:
     """The row of one variant; None where memory does not suffice."""
     free_memory(device)
     try:
-        with tf32(variant.precision != "float32"):
+        with products(variant.precision != "float32"):
             step = make_step(variant, segments, device)
             begin = now(device)
             step()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
@@ -51,17 +49,3 @@ def rates(run: Callable[[], object], items: float, device: torch.device, rounds:
 def summary(name: str, measured: list[float]) -> dict[str, float]:
     """The fields of a row that hold a rate: median, lowest and highest."""
     return {name: statistics.median(measured), "lowest": min(measured), "highest": max(measured)}
-
-
-@contextmanager
-def tf32(allowed: bool) -> Iterator[None]:
-    """Whether float32 convolutions and products on a GPU may round their factors to 10 bits of mantissa."""
-    backends: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
-    before = [backend.allow_tf32 for backend in backends]
-    for backend in backends:
-        backend.allow_tf32 = allowed
-    try:
-        yield
-    finally:
-        for backend, value in zip(backends, before, strict=True):
-            backend.allow_tf32 = value

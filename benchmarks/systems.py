@@ -18,12 +18,12 @@ import torchaudio
 from torch import Tensor
 
 import hear_msss
-from benchmarks.stopwatch import tf32
 from hear_msss import windows
 from hear_msss.device import chunk_size
 from hear_msss.encoder import Encoder, stock_network
 from hear_msss.model import MSSS
 from hear_msss.options import Options
+from hear_msss.tf32 import products
 from hear_msss.weights import untrained_encoder
 
 Embed = Callable[[Tensor], Tensor]
@@ -195,7 +195,7 @@ def all_systems(device: torch.device = CPU) -> tuple[list[System], dict[str, str
             if name not in PEERS:
                 raise
             missing[name] = f"{type(error).__name__}: {error}"  # a peer that is too old for this torch, say
-    with tf32(False):
+    with products(convolutions_in_tf32=False):
         _check_equal(found, device)
     return found, missing
 

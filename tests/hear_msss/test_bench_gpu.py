@@ -105,16 +105,6 @@ def test_channels_first_is_what_the_convolutions_see():
     assert all(x.stride()[1:] == (x.shape[2] * x.shape[3], x.shape[3], 1) for x in seen)
 
 
-def test_tf32_is_as_it_was_afterwards():
-    from benchmarks.stopwatch import tf32
-
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    for allowed in (True, False):
-        with tf32(allowed):
-            assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is allowed
-    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == before
-
-
 def test_every_part_gives_rows_and_tables(two_systems):
     from benchmarks import gpu, gpu_report, gpu_training
 
