@@ -183,6 +183,24 @@ def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 170
 
 
+def speeds(page: Path, heading: str) -> dict[str, dict[str, str]]:
+    """System, then column, of the first table of speeds behind a heading; without ranges and bold."""
+    text = page.read_text(encoding="utf-8")
+    table = text[text.index("| system |", text.index(heading)) :].split("\n\n")[0].splitlines()
+    names, _, *rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in table]
+    values = [[re.sub(r" \(.*", "", cell) for cell in row[1:]] for row in rows]
+    return {row[0]: dict(zip(names[1:], cells, strict=True)) for row, cells in zip(rows, values, strict=True)}
+
+
+def test_speeds_in_readme_are_those_of_the_page_on_speed() -> None:
+    known = speeds(ROOT / "docs" / "speed.md", "## Timestamp embeddings")
+    found = speeds(ROOT / "README.md", "## Embed sounds")
+    assert len(found) >= 5
+    for system, row in found.items():
+        source = known[system.removesuffix(" (the default)")]
+        assert row == {column: source[column] for column in row}, system
+
+
 def test_design_names_files_that_exist() -> None:
     text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     names = re.findall(r"\b(?:hear_msss|pretrain|eval_tasks|benchmarks|tests)/[\w/.]*", text)
