@@ -1,6 +1,6 @@
 """Write requirements.lock and requirements-dev.lock from this environment (`make lock`).
 
-The first holds the versions of all that `pip install '.[eval]'` and `python -m eval_tasks install` need, but
+The first holds the versions of all that `pip install '.[eval]'` and `python -m eval_tasks install` bring, but
 for torch and the harness itself; the second what the extra `dev` needs as well. What else is installed here,
 for example by `make docs` and `make platforms`, is left out.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from eval_tasks.install.packages import HARNESS, requirements
+from eval_tasks.install.packages import ALONE, HARNESS, requirements
 
 LEFT_OUT = {"torch", "pip", "hear-msss", *HARNESS}
 OF_CUDA = ("nvidia-", "cuda-", "triton")  # which of them torch brings depends on its build
@@ -54,7 +54,7 @@ def name_of(pin: str) -> str:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    demo = needed(["hear_msss[eval]", *requirements()])
+    demo = needed(["hear_msss[eval]", *requirements()]) | set(map(canonicalize_name, ALONE))
     tests = needed(["hear_msss[dev]"])
     lines: dict[str, list[str]] = {name: [] for name in HEADS}
     missing = demo | tests

@@ -26,7 +26,7 @@ MACOS = "14.0"  # the oldest that torch has wheels for
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 HARNESS = ("heareval==2021.1.3", "hearvalidator==2021.0.6")
 TORCH = "torch==2.13.0"
-PURE_SOURCE = {"dcase_util", "efficientnet_pytorch", "future", "pydot-ng", "sed_eval"}
+PURE_SOURCE = {"dcase_util", "efficientnet_pytorch", "future", "sed_eval"}
 
 
 def compiled(name: str) -> list[str]:

@@ -21,6 +21,7 @@ NEEDS = {
         'old; python_version < "3"',
     ],
     "numbers": ["numbers-c>=1"],
+    "alone": ["llvm"],
     "torch": ["nvidia-blas"],
 }
 
@@ -31,6 +32,7 @@ def lock(monkeypatch, tmp_path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "requirements", lambda: ["lightning_tool==1"])
+    monkeypatch.setattr(module, "ALONE", ("alone",))
     monkeypatch.setattr(sys, "argv", ["lock.py"])
     monkeypatch.chdir(tmp_path)
 
@@ -51,13 +53,13 @@ def pins(path: str) -> list[str]:
 
 
 def test_what_the_extras_need_is_pinned_and_nothing_else_that_is_installed(lock):
-    needed = ["numbers-c", "Numbers", "pytest", "h5", "lightning_tool"]
+    needed = ["numbers-c", "Numbers", "pytest", "h5", "lightning_tool", "Alone", "llvm"]
     lock("uv", "mkdocs", "pytest-xdist", "pip", "hear_msss", "torch", "nvidia-blas", *needed)
-    assert pins("requirements.lock") == ["lightning_tool", "Numbers", "numbers-c"]
+    assert pins("requirements.lock") == ["Alone", "lightning_tool", "Numbers", "numbers-c"], "no llvm"
     assert pins("requirements-dev.lock") == ["h5", "pytest"]
 
 
 def test_a_need_that_is_not_installed_is_told_and_nothing_is_written(lock):
     with pytest.raises(SystemExit, match="not installed here: h5 numbers-c; pip install h5 numbers-c, then"):
-        lock("Numbers", "pytest", "lightning_tool", "hear_msss", "torch")
+        lock("Numbers", "pytest", "lightning_tool", "hear_msss", "torch", "alone")
     assert not list(Path().iterdir())

@@ -110,7 +110,7 @@ def python_and_versions() -> Iterator[Finding]:
             f"numpy {found or 'is not installed'}: expected {packages.NUMPY_FROM} or newer, as pandas needs"
         )
         yield Finding(False, what, INSTALL)
-    absent = [name for name in packages.IMPORTED if not installed(name)]
+    absent = [name for name in (*packages.IMPORTED, *packages.ALONE) if not installed(name)]
     if absent:
         yield Finding(False, f"not installed: {', '.join(absent)}", INSTALL)
     yield Finding(True, ", ".join(f"{name} {installed(name)}" for name in ("torch", "numpy", "pandas")))

@@ -57,11 +57,12 @@ def plan(tool: Tool, tensorflow: bool, constraint: Path | None, quiet: bool) -> 
     if tensorflow:
         wanted.append(packages.tensorflow_requirement(has_cuda()))
     limits = [] if constraint is None else ["--constraint", str(constraint)]
-    alone = ["--no-deps", *tool.any_python]
+    alone = ["--no-deps"]
     where = startup.folder()
     steps = [
         command_step(tool.install(wanted, [*silence, *limits])),
-        command_step(tool.install(packages.harness_requirements(), [*silence, *alone])),
+        command_step(tool.install(packages.ALONE, [*silence, *limits, *alone])),
+        command_step(tool.install(packages.harness_requirements(), [*silence, *alone, *tool.any_python])),
         Step(f"write {where / startup.PACKAGE} and {startup.PACKAGE}.pth", lambda: startup.write(where)),
     ]
     if torchaudio_fit.extensions() is not None:

@@ -17,20 +17,27 @@ PYNVML = "11.4.1"  # heareval decodes the GPU's name, which later releases retur
 SETUPTOOLS_BELOW = 81  # Lightning 1.8 and dcase_util import pkg_resources, which later ones drop
 NUMPY_FROM = 2  # current pandas, SciPy and scikit-learn are built for it
 IMPORTED = (
+    "PyYAML",
     "click",
-    "dcase_util",
+    "future",
     "intervaltree",
+    "lazy_loader",
     "more-itertools",
     "pandas",
     "python-slugify",
     "scikit-learn",
     "scipy",
-    "sed_eval",
+    "six",
     "soundfile",
     "torch",
     "torchinfo",
     "tqdm",
+    "validators",
 )
+# These are installed without their dependencies, too; IMPORTED names what they import. heareval uses only
+# lists of events from dcase_util, which imports librosa for sounds and features. librosa requires numba,
+# whose LLVM takes 195 MB, and imports it only when a function of librosa is used.
+ALONE = ("dcase_util", "librosa", "sed_eval")
 
 
 def harness_requirements() -> list[str]:
@@ -38,7 +45,7 @@ def harness_requirements() -> list[str]:
 
 
 def requirements() -> list[str]:
-    """What both packages of the harness import, as pip and uv read it."""
+    """What both packages of the harness import, but for ALONE, as pip and uv read it."""
     pinned = [f"pytorch-lightning=={LIGHTNING}", f"pynvml=={PYNVML}", f"setuptools<{SETUPTOOLS_BELOW}"]
     return [*pinned, f"numpy>={NUMPY_FROM}", *IMPORTED]
 
