@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import json
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -57,6 +58,7 @@ def findings() -> Iterator[Finding]:
         python_and_versions,
         startup_files,
         tensorflow,
+        librosa,
         torchaudio,
         programs,
         gpus,
@@ -151,6 +153,19 @@ def tensorflow() -> Iterator[Finding]:
         return
     version = next(filter(None, map(installed, ("tensorflow", "tensorflow-cpu", "tensorflow-macos"))), "")
     yield Finding(True, f"TensorFlow {version}, the real one, which is used instead of the stand-in")
+
+
+def librosa() -> Iterator[Finding]:
+    """What librosa requires and `install` leaves out, since the harness does without it."""
+    if not installed("librosa"):
+        return
+    always = [line for line in importlib.metadata.requires("librosa") or [] if ";" not in line]
+    names = [re.split(r"[^\w.-]", line)[0] for line in always]
+    if absent := [name for name in names if not installed(name)]:
+        what = f"librosa is here without {', '.join(absent)}, which heareval does not need"
+        yield Finding(True, what, "if your own module uses librosa: pip install librosa")
+    else:
+        yield Finding(True, f"librosa {installed('librosa')}")
 
 
 def torchaudio() -> Iterator[Finding]:

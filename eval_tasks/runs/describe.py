@@ -110,10 +110,13 @@ def ask(module_name: str, model: str = "", model_options: Mapping[str, Any] | No
         raise UserError(
             f"no module {module_name!r} on Python's path: install it, run where it lies, or set PYTHONPATH"
         )
+    lines = done.stderr.strip().splitlines()
+    if lines and lines[-1].startswith("ModuleNotFoundError") and "librosa" in done.stderr:
+        lines.append("`pip install librosa` adds what librosa needs: `eval_tasks install` leaves it out")
     raise UserError(
         f"HEAR module {module_name!r} (weights {model or 'its default'!r}, options {model_options or {}}) "
         f"could not be loaded; expected an importable module with load_model() as HEAR defines it:\n"
-        + "\n".join(done.stderr.strip().splitlines()[-12:])
+        + "\n".join(lines[-12:])
     )
 
 

@@ -106,6 +106,17 @@ def test_wrong_versions_are_named_with_the_remedy(monkeypatch, wrong, words):
     assert words in bad.what and bad.remedy == "python -m eval_tasks install"
 
 
+def test_a_librosa_without_its_dependencies_is_good_with_a_word_to_who_uses_it(monkeypatch):
+    (found,) = said(monkeypatch, check.librosa, numba="", msgpack="")
+    assert found.good and found.what == (
+        "librosa is here without numba, msgpack, which heareval does not need"
+    )
+    assert found.remedy == "if your own module uses librosa: pip install librosa"
+    (found,) = said(monkeypatch, check.librosa)
+    assert str(found) == "ok   librosa 1.0"
+    assert said(monkeypatch, check.librosa, librosa="") == []
+
+
 CPU = {"torch": "2.13.0+cpu", "gpus": [], "tensorflow_gpus": None, "name_error": "", "mps": False}
 GPU = {**CPU, "torch": "2.13.0", "gpus": ["NVIDIA H100"]}
 

@@ -17,6 +17,7 @@ from tiny_tasks import RATE, SECONDS_TO_START, tiny
 from eval_tasks.errors import UserError
 from eval_tasks.runs import harness, run
 from eval_tasks.runs.claim import model_name
+from eval_tasks.runs.describe import ask
 from eval_tasks.runs.results import ModelFolder
 from eval_tasks.runs.run_settings import RunSettings
 
@@ -141,6 +142,15 @@ def test_a_module_that_does_not_load_is_told_at_once(tasks, tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.pt: no such file"):
         run.run_tasks("hear_msss", tasks, tmp_path / "out", RunSettings(model=str(tmp_path / "nowhere.pt")))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_module_that_lacks_what_librosa_needs_is_told_how_to_get_it(tmp_path, monkeypatch):
+    (tmp_path / "with_librosa.py").write_text(
+        "import sys\nsys.modules['numba'] = None\nimport librosa\nlibrosa.load\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]))
+    with pytest.raises(UserError, match=r"(?s)numba.*\n`pip install librosa` adds what librosa needs"):
+        ask("with_librosa")
 
 
 def test_environment_of_the_runners(monkeypatch):
