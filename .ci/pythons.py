@@ -1,7 +1,9 @@
 """Environment, validator and demo on every Python found here, and a table of it (`make pythons`).
 
-Each gets an environment of its own under build/pythons, by the Makefile's own recipe. Arguments, if any, are
-the Pythons to try; otherwise python3.11 to python3.14 on the path, and pyenv's and uv's.
+Each gets an environment of its own under build/pythons, by the Makefile's own recipe. It is deleted when its
+row is printed, since it takes gigabytes; logs and results stay, and so does an environment that failed.
+Arguments, if any, are the Pythons to try. Otherwise these are python3.11 to python3.14 on the path, of pyenv
+and of uv.
 """
 
 from __future__ import annotations
@@ -78,7 +80,9 @@ def make(python: str, name: str) -> dict[str, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pythons", nargs="*", metavar="PYTHON", help="name or path of a Python to try")
-    given = parser.parse_args().pythons
+    parser.add_argument("--keep", action="store_true", help="keep the environments")
+    args = parser.parse_args()
+    given = args.pythons
     if unknown := [python for python in given if shutil.which(python) is None]:
         parser.error(f"{', '.join(unknown)}: no such program")
     found = pythons(given)
@@ -93,6 +97,8 @@ def main() -> int:
         row = make(python, f"{major}.{minor}")
         failed |= "scores" not in row
         print(f"| {' | '.join(row.get(column, '') for column in columns)} |", flush=True)
+        if "scores" in row and not args.keep:
+            shutil.rmtree(BUILD / row["Python"])
     return int(failed)
 
 
