@@ -74,7 +74,7 @@ class Cluster:
         """Each group with its outcomes, as they are done; ``Failed`` where its workers died.
 
         Dask gives a dead worker's group to another, up to four times. With Ray, and where Dask has given up,
-        groups are given in rounds, and those of a round that failed one by one.
+        groups are given in rounds. A round that failed is given again in halves, down to single groups.
         """
         left = dict(enumerate(groups))
         with self.connected():
@@ -96,9 +96,10 @@ class Cluster:
             if len(groups) == 1:
                 yield from ((group, Failed(_short(error))) for group in groups.values())
                 return
-            print(f"{len(groups)} groups are tried one by one: {_short(error)}", file=sys.stderr)
-            for number, group in groups.items():
-                yield from self._round({number: group})
+            print(f"{len(groups)} groups are tried again in halves: {_short(error)}", file=sys.stderr)
+            numbers, middle = list(groups), len(groups) // 2
+            for half in (numbers[:middle], numbers[middle:]):
+                yield from self._round({number: groups[number] for number in half})
             return
         yield from ((groups[number], answer) for number, answer in answers)
 

@@ -13,7 +13,8 @@ import pytest
 import soundfile
 
 from hear_msss.__main__ import main
-from hear_msss.cli import cluster
+from hear_msss.cli import cluster, jobs
+from hear_msss.collection.sources import FileSource
 
 OPTIONS = ["--model", "untrained"]
 
@@ -131,6 +132,29 @@ def test_a_file_that_kills_workers_again_and_again_costs_no_other(
         assert names == [f"{number}.wav" for number in range(8)]
     else:
         check(out, expected)
+
+
+def test_a_round_in_which_a_worker_dies_is_given_again_in_halves(monkeypatch, capsys):
+    given = []
+
+    class Counted(Failing):
+        def __call__(self, calls):
+            calls = list(calls)
+            given.append([arguments[0] for _, arguments, _ in calls])
+            return super().__call__(calls)
+
+    monkeypatch.setattr(cluster.Cluster, "connected", odd_jobs.nothing)
+    monkeypatch.setattr(cluster.joblib, "Parallel", Counted)
+    monkeypatch.setattr(cluster.joblib, "effective_n_jobs", lambda: 2)
+    monkeypatch.setattr(cluster, "embed_numbered", lambda number, group: (number, []))
+    settings = jobs.EmbedSettings("", "{}", False, "npy", "cpu", Path("out"))
+    names = ["0.wav", "1.wav", "2kill.wav", *(f"{number}.wav" for number in range(3, 9))]
+    groups = [jobs.Group([jobs.Job(FileSource(name), name)], settings) for name in names]
+    found = {group.jobs[0].output: answer for group, answer in cluster.Cluster("ray").map_groups(groups)}
+    assert given == [[0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3], [0, 1], [2, 3], [2], [3], [4, 5, 6, 7], [8]]
+    assert sorted(found) == names and [name for name in names if found[name] != []] == ["2kill.wav"]
+    assert "RuntimeError: workers died" in str(found["2kill.wav"])
+    assert "8 groups are tried again in halves" in capsys.readouterr().err
 
 
 def test_without_its_package_a_cluster_is_one_sentence(sounds, tmp_path, monkeypatch, capsys):
