@@ -8,12 +8,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from hear_msss.cli import cluster, manifest, spread
-from hear_msss.cli.jobs import EmbedSettings, Group, Job, Outcome, Part, groups, plan, shards
+from hear_msss.cli.jobs import EmbedSettings, Group, Job, Outcome, Part, groups, plan, shards, surplus_shards
 from hear_msss.cli.shards import SHARDS
 from hear_msss.cli.work import model_of
 from hear_msss.cli.writers import PACKAGES, WRITERS, need
@@ -69,13 +68,20 @@ def run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     suffix = SHARDS[settings.format][1] if settings.shard_files else settings.format
     part = Part.parse(arguments.part)
-    jobs = part.of(plan(find_sources(arguments.inputs, arguments.column), settings, suffix))
+    planned = plan(find_sources(arguments.inputs, arguments.column), settings, suffix)
+    surplus = surplus_shards(planned, settings, suffix)
+    jobs = part.of(planned)
+    del planned  # a part is a list of its own
     model = model_of(settings.weights, settings.options, settings.device)  # what is wrong fails here, at once
     identity = manifest.identity_of(model, settings)
     path = settings.out / part.file_name(manifest.MANIFEST)
     with _held(settings.out, part):
         remove_leftovers(settings.out)
-        todo, known_bad = _todo(jobs, settings, identity, cluster.GROUPS if machines else arguments.jobs)
+        records = manifest.read_manifests(settings.out)
+        processes = cluster.GROUPS if machines else arguments.jobs
+        todo, known_bad = _todo(jobs, settings, identity, records, processes)
+        manifest.supersede(path, {job.output for group in todo for job in group.jobs}, records)
+        del records  # of a large collection some GB
         count = sum(len(group.jobs) for group in todo)
         if count < len(jobs):
             print(f"{len(jobs) - count} of {len(jobs)} files are done already", file=sys.stderr)
@@ -89,6 +95,12 @@ def run(arguments: argparse.Namespace) -> int:
     for outcome in notable:
         for warning in outcome.warnings:
             print(f"WARNING {outcome.job.source.name}: {warning}", file=sys.stderr)
+    if surplus:
+        print(
+            f"WARNING shards of an earlier run that these inputs do not make: {len(surplus)}, such as "
+            f"{surplus[0]}: delete them, since their files may be in other shards, too",
+            file=sys.stderr,
+        )
     for outcome in bad:
         print(f"BAD {outcome.job.source.name}: {outcome.error}", file=sys.stderr)
     if bad:
@@ -172,10 +184,9 @@ def processes_for(wanted: int, groups: Sequence[Group]) -> int:
 
 
 def _todo(
-    jobs: Sequence[Job], settings: EmbedSettings, identity: str, processes: int
+    jobs: Sequence[Job], settings: EmbedSettings, identity: str, records: manifest.Records, processes: int
 ) -> tuple[list[Group], list[Outcome]]:
     """What is left to do, and the files of whole shards that are known to be bad."""
-    records: dict[Any, Any] = manifest.read_manifests(settings.out)
     if settings.shard_files:
         return manifest.left_to_do(shards(jobs, settings), identity, records, settings.out)
     left = []

@@ -116,6 +116,14 @@ def plan(sources: Iterable[tuple[Source, Path]], settings: EmbedSettings, suffix
     return jobs
 
 
+def surplus_shards(planned: Iterable[Job], settings: EmbedSettings, suffix: str) -> list[Path]:
+    """Shards that an earlier run left, of more files or of smaller shards, beyond those that are planned."""
+    outputs = {job.output for job in planned}
+    pattern = re.compile(rf"{settings.kind}-\d{{6,}}\.{suffix}")
+    found = settings.out.glob(f"{settings.kind}-*.{suffix}") if settings.shard_files else ()
+    return sorted(path for path in found if pattern.fullmatch(path.name) and path.name not in outputs)
+
+
 def _is_same(a: Source, b: Source) -> bool:
     return Path(a.name).resolve() == Path(b.name).resolve()
 

@@ -2,6 +2,9 @@
 
 Each part of a collection (``--part``) has a manifest of its own; all of them are read. Merging them is
 writing them one after the other into ``embeddings.jsonl``.
+
+A run may end between a result and its line. So before a result is replaced, a line without an identity takes
+the place of each record of it: no old record can stand for the new result.
 """
 
 from __future__ import annotations
@@ -88,6 +91,16 @@ def open_manifest(path: Path) -> IO[str]:
         if manifest.read(1) != b"\n":
             manifest.write(b"\n")
     return io.TextIOWrapper(manifest, encoding="utf-8")
+
+
+def supersede(path: Path, outputs: set[str], records: Records) -> None:
+    """Note, before these results are made, that no record of them counts; a shard has one for each sound."""
+    with open_manifest(path) as lines:
+        for output, key in records:
+            if output in outputs:
+                in_shard = {"key": key} if key else {}
+                nothing = {"source_bytes": 0, "source_mtime_ns": 0, "identity": ""}
+                lines.write(json.dumps({"output": output, **in_shard, **nothing}) + "\n")
 
 
 def is_done(job: Job, record: Record | None, identity: str) -> bool:
