@@ -29,16 +29,18 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mounts import ROOMY, bytes_in, mount, mounted
+
+Command = Callable[[Path], int]
 MARK = "HEAR_MSSS_TRIAL"
 PATIENCE_S = 120.0
 KINDS = ("kill", "double", "starve", "full", "locked")
 MOUNTED = ("full", "locked")
-ROOMY = "size=256m"
 STARVED_BYTES = 600
 writers: dict[int, subprocess.Popen[bytes]] = {}  # of the logs, by the process whose log it is
 LEFT = ("*.tmp", "*.part", "*.partial")
@@ -51,6 +53,7 @@ class Verb:
     Attributes:
         setup: makes the input in a folder.
         command: runs it on that folder, in this process, and returns its exit status.
+        others: commands that run at the same time, each in a process of its own and disturbed as well.
         result: files that count, a glob pattern below the folder.
         ignore: words that lines of text files may hold and that are left out of the comparison.
         refusal: what the second of two at once may say when it ends with 2, if it does not wait.
@@ -58,10 +61,15 @@ class Verb:
 
     name: str
     setup: Callable[[Path], None]
-    command: Callable[[Path], int]
+    command: Command
     result: str = "out/**/*"
     ignore: tuple[bytes, ...] = ()
     refusal: str = ""
+    others: tuple[Command, ...] = ()
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        return (self.command, *self.others)
 
 
 @dataclass
@@ -84,39 +92,10 @@ def digest(folder: Path, verb: Verb) -> dict[str, str]:
     return found
 
 
-def can_mount() -> bool:
-    """Whether this process may mount a disk in memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            with mounted(Path(folder)):
-                return True
-        except (OSError, subprocess.CalledProcessError):
-            return False
-
-
-def mount(*arguments: str | Path) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", *arguments], check=True, capture_output=True)
-
-
-@contextmanager
-def mounted(folder: Path) -> Iterator[None]:
-    """A disk in memory at a folder."""
-    folder.mkdir(exist_ok=True)
-    mount(ROOMY, "tmpfs", folder)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def bytes_in(folder: Path) -> int:
-    """What the files below a folder take, in whole pages, with a page for each name."""
-    pages = (-(-path.lstat().st_size // 4096) + 1 for path in folder.rglob("*"))
-    return 4096 * sum(pages)
-
-
-def start(verb: Verb, folder: Path, log: Path, limit_bytes: int | None = None, boast: bool = False) -> int:
-    """Fork a process that runs the verb; returns its id. All that it begins carries its mark.
+def start(
+    command: Command, folder: Path, log: Path, limit_bytes: int | None = None, boast: bool = False
+) -> int:
+    """Fork a process that runs a command; returns its id. All that it begins carries its mark.
 
     Args:
         limit_bytes: no file may be larger.
@@ -143,7 +122,7 @@ def start(verb: Verb, folder: Path, log: Path, limit_bytes: int | None = None, b
         if boast:
             usage = shutil.disk_usage(folder)
             shutil.disk_usage = lambda path: usage._replace(free=1 << 40)
-        status = verb.command(folder)
+        status = command(folder)
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 71
     except BaseException:
@@ -189,6 +168,11 @@ def finish(process: int) -> int:
     return status
 
 
+def run(commands: Iterable[Command], folder: Path, log: Path) -> list[int]:
+    """The exit statuses of commands that run at the same time."""
+    return [finish(process) for process in [start(command, folder, log) for command in commands]]
+
+
 @dataclass(frozen=True)
 class Alone:
     """A run that was let alone: its input and result, the time that it took, and its bytes on disk."""
@@ -207,17 +191,21 @@ def first_run(verb: Verb, kind: str, folder: Path, log: Path, alone: Alone, chan
     elif kind == "locked":
         mount("remount,ro", folder)
     limit = STARVED_BYTES if kind == "starve" else None
-    process = start(verb, folder, log, limit, boast=kind == "full" and chance.random() < 0.7)
+    boast = kind == "full" and chance.random() < 0.7
+    processes = [start(command, folder, log, limit, boast) for command in verb.commands]
     if kind == "kill":
-        time.sleep(chance.uniform(0, alone.length_s))
-        os.kill(process, chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
-    status = finish(process)
+        begun = time.monotonic()
+        for moment_s, process in sorted((chance.uniform(0, alone.length_s), p) for p in processes):
+            time.sleep(max(0.0, begun + moment_s - time.monotonic()))
+            os.kill(process, chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
+    statuses = [finish(process) for process in processes]
     if kind in MOUNTED:
         mount(f"remount,rw,{ROOMY}", folder)
     text = log.read_text(errors="replace")
     # A result may fit all the same, since what is temporary is counted, too.
-    if kind != "kill" and (status not in (1, 2) or "Traceback" in text) and (status or kind == "locked"):
-        return f"ended with {status}: {text[-300:]}"
+    for status in statuses if kind != "kill" else ():
+        if (status not in (1, 2) or "Traceback" in text) and (status or kind == "locked"):
+            return f"ended with {status}: {text[-300:]}"
     return ""
 
 
@@ -237,14 +225,13 @@ def disturb(verb: Verb, kind: str, alone: Alone, seed: int) -> Trial:
             stack.enter_context(mounted(folder))
         shutil.copytree(alone.inputs, folder, symlinks=True, dirs_exist_ok=True)
         if kind == "double":
-            processes = [start(verb, folder, log), start(verb, folder, log)]
-            statuses = [finish(process) for process in processes]
+            statuses = run(verb.commands * 2, folder, log)
         else:
             if problem := first_run(verb, kind, folder, log, alone, chance):
                 trial.problems.append(problem)
             if left := wait_until_gone(folder):
                 trial.problems.append(f"{len(left)} orphans: {left}")
-            statuses = [finish(start(verb, folder, log))]
+            statuses = run(verb.commands, folder, log)
         if left := wait_until_gone(folder):
             trial.problems.append(f"{len(left)} orphans in the end: {left}")
         refused = verb.refusal and kind == "double" and verb.refusal in log.read_text(errors="replace")
@@ -267,14 +254,14 @@ def trials(verb: Verb, kinds: list[str], seed: int = 0) -> list[Trial]:
         inputs, folder, log = (Path(temporary) / name for name in ("inputs", "alone", "log"))
         inputs.mkdir()
         # In a process of its own, too: a fork of one that has used autograd cannot use it.
-        made = finish(start(Verb(verb.name, verb.setup, lambda folder: verb.setup(folder) or 0), inputs, log))
-        assert made == 0, f"the input of {verb.name}: {log.read_text()}"
+        made = run([lambda folder: verb.setup(folder) or 0], inputs, log)
+        assert made == [0], f"the input of {verb.name}: {log.read_text()}"
         shutil.copytree(inputs, folder, symlinks=True)
         begun = time.monotonic()
-        status = finish(start(verb, folder, log))
+        statuses = run(verb.commands, folder, log)
         length_s = time.monotonic() - begun
         alone = Alone(inputs, digest(folder, verb), length_s, bytes_in(folder) - bytes_in(inputs))
-        assert status == 0 and alone.result, f"{verb.name} alone ended with {status}: {log.read_text()}"
+        assert not any(statuses) and alone.result, f"{verb.name} ended with {statuses}: {log.read_text()}"
         return [disturb(verb, kind, alone, seed + n) for n, kind in enumerate(kinds)]
 
 
@@ -301,10 +288,8 @@ def main() -> int:
         counts = Counter(trial.kind for trial in done)
         bad = [trial for trial in done if trial.problems]
         failed += len(bad)
-        print(
-            f"| {verb.name} | " + " | ".join(str(counts[kind]) for kind in KINDS) + f" | {len(bad)} |",
-            flush=True,
-        )
+        cells = [verb.name, *(str(counts[kind]) for kind in KINDS), str(len(bad))]
+        print(f"| {' | '.join(cells)} |", flush=True)
         for trial in bad:
             print(f"  {trial.kind}: {'; '.join(trial.problems)}", file=sys.stderr, flush=True)
     return int(failed > 0)

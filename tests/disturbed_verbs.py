@@ -7,15 +7,15 @@ import hashlib
 import shutil
 import sys
 import tarfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import disturbed_embed
 import small_trees
 import soundfile
 import torch
 from disturb import Verb
+from disturbed_embed import RATE, make_sounds, sound
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,13 +31,8 @@ from pretrain.__main__ import main as pretrain  # noqa: E402
 from pretrain.checkpoint import load_checkpoint  # noqa: E402
 from pretrain.runlog import read_log  # noqa: E402
 
-RATE = 8000
 CLIPS = 24
 SPLITS = ("train", "valid", "test")
-
-
-def sound(seed: int, seconds: float = 0.4) -> np.ndarray:
-    return 0.1 * np.random.default_rng(seed).standard_normal(round(RATE * seconds))
 
 
 def make_table(folder: Path) -> None:
@@ -177,17 +172,6 @@ def run_(folder: Path) -> int:
     return eval_tasks(command)
 
 
-def make_sounds(folder: Path) -> None:
-    (folder / "audio").mkdir()
-    for number in range(6):
-        soundfile.write(folder / f"audio/{number}.wav", sound(number, 1.0), RATE)
-
-
-def embed(folder: Path, jobs: str = "1") -> int:
-    command = ["embed", str(folder / "audio"), "--out", str(folder / "out"), "--model", "untrained"]
-    return hear_msss([*command, "--jobs", jobs])
-
-
 def pack(folder: Path, jobs: str = "2") -> int:
     return pretrain(["pack", str(folder / "audio"), "--out", str(folder / "out"), "--jobs", jobs])
 
@@ -263,6 +247,7 @@ def prepare_all(folder: Path) -> int:
 
 
 VERBS = (
+    *disturbed_embed.VERBS,
     Verb("prepare", make_table, prepare),
     Verb("resample", make_task, resample),
     Verb("download", make_archive, download),
@@ -270,8 +255,6 @@ VERBS = (
     Verb("report", make_scores, report, "report/**/*.[cm]*"),
     Verb("submit", make_scores, submit_, "entry/**/*"),
     Verb("run", make_task, run_, "results/*/[ep]*/**/*"),
-    Verb("embed", make_sounds, embed, ignore=(b"mtime",)),
-    Verb("embed --jobs 2", make_sounds, partial(embed, jobs="2"), ignore=(b"mtime",)),
     Verb("pack", make_sounds, pack),
     Verb("train", make_corpus, train, refusal="trains there"),
     Verb("pretrain export", make_run, export_weights),

@@ -7,9 +7,10 @@ import sys
 import pytest
 
 if sys.platform == "linux":
-    from disturb import can_mount, trials
+    from disturb import trials
     from disturbed_verbs import VERBS
     from fuzz import tried
+    from mounts import can_mount
 
 MOUNTS = sys.platform == "linux" and can_mount()
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
@@ -22,6 +23,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for proce
         ("download", ["kill", "double", "starve"]),
         ("submit", ["double", "starve"]),
         ("run", ["kill"]),
+        ("embed webdataset", ["kill"]),
+        ("embed parquet in parts", ["kill", "double"]),
         ("pack", ["kill", "double"]),
         ("train", ["double"]),
         ("pretrain export", ["starve"]),
