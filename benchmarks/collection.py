@@ -89,6 +89,7 @@ def one_at_a_time() -> Callable[[list[Path]], None]:
 WAYS: dict[str, Callable[[], Callable[[list[Path]], None]]] = {
     "embed": embed,
     "embed, Parquet shards": lambda: embed("--format", "parquet", "--shard-files", "1000"),
+    "embed, timestamps": lambda: embed("--timestamps"),
     "loop over get_scene_embeddings": loop,
     "one file at a time": one_at_a_time,
 }
