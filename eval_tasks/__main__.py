@@ -67,6 +67,14 @@ def main(argv: list[str] | None = None) -> int:
         where = CLUSTERS.get(package, "'hear_msss[eval]'")
         print(f"error: {verb} needs the package {package}: pip install {where}", file=sys.stderr)
         return 1
+    except (
+        ImportError
+    ) as error:  # an installed package that does not start, such as pandas beside an old numpy
+        if (error.name or "").partition(".")[0] in ("eval_tasks", "hear_msss"):
+            raise
+        check = "`python -m eval_tasks install --check` says which packages do not fit"
+        print(f"error: {verb} cannot import what it needs: {error}; {check}", file=sys.stderr)
+        return 1
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -40,6 +40,18 @@ def test_a_missing_extra_is_one_sentence(package, module, arguments, expected):
     assert done.returncode in (1, 2) and expected in line
 
 
+def test_a_package_that_does_not_start_is_one_sentence(tmp_path):
+    (tmp_path / "pandas.py").write_text("raise ImportError('C extension: None not built')\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+    code += "from eval_tasks.__main__ import main\nsys.exit(main(['report', 'results', '--out', 'report']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    (line,) = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and line == (
+        "error: report cannot import what it needs: C extension: None not built; "
+        "`python -m eval_tasks install --check` says which packages do not fit"
+    )
+
+
 def test_version():
     done = subprocess.run(
         [sys.executable, "-m", "hear_msss", "--version"], capture_output=True, text=True, check=True

@@ -92,14 +92,8 @@ def python_and_versions() -> Iterator[Finding]:
         else:
             yield Finding(False, f"{name} {found or 'is not installed'}: expected {wanted}", INSTALL)
     found = installed("pytorch-lightning")
-    if found == packages.LIGHTNING:
-        yield Finding(True, f"pytorch-lightning {found}")
-    else:
-        why = (
-            "2 lacks gpus= and validation_epoch_end, which heareval needs; 1.9 ends event tasks in a KeyError"
-        )
-        what = f"pytorch-lightning {found or 'is not installed'}: expected {packages.LIGHTNING}"
-        yield Finding(False, f"{what} ({why})", INSTALL)
+    trouble = packages.lightning_trouble(found)
+    yield Finding(not trouble, trouble or f"pytorch-lightning {found}", INSTALL if trouble else "")
     found = installed("setuptools")
     if found and packages.release(found) < (packages.SETUPTOOLS_BELOW,):
         yield Finding(True, f"setuptools {found}")
@@ -108,9 +102,8 @@ def python_and_versions() -> Iterator[Finding]:
         yield Finding(False, f"{what}, which is in setuptools below {packages.SETUPTOOLS_BELOW}", INSTALL)
     found = installed("numpy")
     if packages.release(found) < (packages.NUMPY_FROM,):
-        what = (
-            f"numpy {found or 'is not installed'}: expected {packages.NUMPY_FROM} or newer, as pandas needs"
-        )
+        what = f"numpy {found or 'is not installed'}: expected {packages.NUMPY_FROM} or newer, as current"
+        what += " releases of pandas, SciPy and scikit-learn need"
         yield Finding(False, what, INSTALL)
     absent = [name for name in (*packages.IMPORTED, *packages.ALONE) if not installed(name)]
     if absent:

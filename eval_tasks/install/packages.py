@@ -12,7 +12,7 @@ import sys
 PYTHONS = ((3, 11), (3, 14))  # the oldest and the newest that this is meant for
 
 HARNESS = {"heareval": "2021.1.3", "hearvalidator": "2021.0.6"}
-LIGHTNING = "1.8.6"  # 2 has no gpus= and no validation_epoch_end; 1.9 ends event tasks in a KeyError
+LIGHTNING = "1.8.6"  # lightning_trouble says why
 PYNVML = "11.4.1"  # heareval decodes the GPU's name, which later releases return as text; GPU machines only
 SETUPTOOLS_BELOW = 81  # Lightning 1.8 and dcase_util import pkg_resources, which later ones drop
 NUMPY_FROM = 2  # current pandas, SciPy and scikit-learn are built for it
@@ -57,6 +57,14 @@ def tensorflow_requirement(cuda: bool, system: str = sys.platform, machine: str 
     if system == "linux" and machine in ("x86_64", "AMD64"):
         return "tensorflow-cpu"
     return "tensorflow"
+
+
+def lightning_trouble(found: str) -> str:
+    """Why heareval cannot train with this version of pytorch-lightning; empty where it can."""
+    if found == LIGHTNING:
+        return ""
+    why = "2 lacks gpus= and validation_epoch_end, which heareval needs; 1.9 ends event tasks in a KeyError"
+    return f"pytorch-lightning {found or 'is not installed'}: expected {LIGHTNING} ({why})"
 
 
 def release(version: str) -> tuple[int, ...]:

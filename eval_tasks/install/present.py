@@ -6,7 +6,8 @@ import importlib.util
 import sys
 
 from eval_tasks.errors import UserError
-from eval_tasks.install.packages import HARNESS
+from eval_tasks.install.check import INSTALL, installed
+from eval_tasks.install.packages import HARNESS, lightning_trouble
 
 
 def refuse_windows() -> None:
@@ -23,14 +24,15 @@ def refuse_windows() -> None:
 
 
 def require_harness() -> None:
-    """Say what to do where heareval or hearvalidator is missing, before every task fails for it.
+    """Say what to do where the harness cannot work, before every task fails for it.
 
     Raises:
-        UserError: one of them is not installed, or this is Windows.
+        UserError: heareval or hearvalidator is not installed, heareval cannot train with this version of
+            pytorch-lightning, or this is Windows.
     """
     refuse_windows()
     absent = [name for name in HARNESS if importlib.util.find_spec(name) is None]
     if absent:
-        raise UserError(
-            f"{' and '.join(absent)} not installed here: run `python -m eval_tasks install` first"
-        )
+        raise UserError(f"{' and '.join(absent)} not installed here: run `{INSTALL}` first")
+    if trouble := lightning_trouble(installed("pytorch-lightning")):
+        raise UserError(f"{trouble}: run `{INSTALL}` first")

@@ -6,6 +6,7 @@ import argparse
 import base64
 import hashlib
 import importlib.metadata
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,7 +99,7 @@ def test_right_versions_are_good(monkeypatch):
         ({"hearvalidator": "2021.0.2"}, "hearvalidator 2021.0.2: expected 2021.0.6"),
         ({"sed_eval": ""}, "not installed: sed_eval"),
         ({"lazy_loader": ""}, "not installed: lazy_loader"),
-        ({"numpy": "1.26.4"}, "numpy 1.26.4: expected 2 or newer"),
+        ({"numpy": "1.26.4"}, "numpy 1.26.4: expected 2 or newer, as current releases of pandas, SciPy and"),
     ],
 )
 def test_wrong_versions_are_named_with_the_remedy(monkeypatch, wrong, words):
@@ -204,6 +205,14 @@ def test_a_missing_harness_is_named(monkeypatch):
     with pytest.raises(
         UserError, match="heareval and hearvalidator not installed here: run `python -m eval_tasks"
     ):
+        present.require_harness()
+
+
+@pytest.mark.parametrize("version", ["2.6.6", "1.9.5", ""])
+def test_a_lightning_that_cannot_train_is_refused_before_anything_runs(monkeypatch, version):
+    monkeypatch.setattr(present, "installed", lambda name: {"pytorch-lightning": version}[name])
+    words = f"pytorch-lightning {version or 'is not installed'}: expected 1.8.6"
+    with pytest.raises(UserError, match=rf"{re.escape(words)}.*: run `python -m eval_tasks install` first"):
         present.require_harness()
 
 
