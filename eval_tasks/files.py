@@ -62,7 +62,15 @@ def is_running(process: int) -> bool:
         return False
     except PermissionError:  # someone else's
         return True
-    return True
+    return not _is_zombie(process)
+
+
+def _is_zombie(process: int) -> bool:
+    """Whether a process has ended and its parent has not asked for its status; known on Linux only."""
+    try:
+        return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False
 
 
 def unsafe_name(name: str) -> str:

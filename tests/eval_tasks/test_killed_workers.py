@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -10,6 +12,7 @@ import pytest
 
 from eval_tasks.__main__ import main
 from eval_tasks.errors import UserError
+from eval_tasks.files import replacing_folder
 from eval_tasks.mini import TASKS_DIR
 from eval_tasks.runs import harness
 from eval_tasks.runs.run_task import TaskJob, run_task
@@ -65,3 +68,14 @@ def test_a_killed_runner_is_named_with_its_task_and_what_to_do(tmp_path, monkeyp
     result = run_task(job)
     assert (result.status, result.task) == ("failed", TASK)
     assert "embeddings was killed from outside" in result.error and "give fewer --jobs" in result.error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_what_a_killed_process_left_goes_before_its_parent_asks_for_it(tmp_path):
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    for process in (zombie.pid, os.getppid()):
+        (tmp_path / f".x.{process}.tmp").mkdir()
+    with replacing_folder(tmp_path / "x") as temporary:
+        assert sorted(tmp_path.iterdir()) == sorted([tmp_path / f".x.{os.getppid()}.tmp", temporary])
+    zombie.wait()

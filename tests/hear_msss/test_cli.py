@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -188,10 +189,12 @@ def test_a_full_disk_ends_the_run_in_one_sentence_and_it_goes_on_with_space(
 
 
 def test_leftovers_of_killed_processes_go_and_those_of_living_ones_stay(sounds, tmp_path):
-    dead = subprocess.Popen(["true"])
+    dead, zombie = subprocess.Popen(["true"]), subprocess.Popen(["true"])
     dead.wait()
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays until it is asked
     machine = files._machine()
     names = [f".x.npy.{machine}-{dead.pid}.part", f"sub/.a.npy.{machine}-{dead.pid}.part"]
+    names += [f".z.npy.{machine}-{zombie.pid}.part"] if sys.platform == "linux" else []
     kept = [f".x.npy.{machine}-{os.getppid()}.part", f".x.npy.00000000-{dead.pid}.part", "own.part"]
     (tmp_path / "sub").mkdir()
     for name in names + kept:
@@ -203,6 +206,7 @@ def test_leftovers_of_killed_processes_go_and_those_of_living_ones_stay(sounds, 
         assert not (tmp_path / names[0]).exists()
         temporary.write_text("whole")
     assert (tmp_path / "x.npy").read_text() == "whole"
+    zombie.wait()
 
 
 def test_a_file_that_changes_or_vanishes_is_named_and_the_others_done(sounds, tmp_path, monkeypatch, capsys):
