@@ -73,7 +73,9 @@ def main(argv: list[str] | None = None) -> int:
         if (error.name or "").partition(".")[0] in ("eval_tasks", "hear_msss"):
             raise
         check = "`python -m eval_tasks install --check` says which packages do not fit"
-        print(f"error: {verb} cannot import what it needs: {error}; {check}", file=sys.stderr)
+        print(
+            f"error: {verb} cannot import what it needs: {str(error).rstrip('.')}; {check}", file=sys.stderr
+        )
         return 1
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

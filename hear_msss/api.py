@@ -50,7 +50,7 @@ def load_model(model_file_path: str = "", *, weights: str = "", **options: Any) 
                 "(seeded initial weights). Give the path of weights made by `python -m pretrain export`.",
                 stacklevel=2,
             )
-    with default_dtype(torch.float32):  # whatever the program around us has chosen
+    with torch.device("cpu"), default_dtype(torch.float32):  # whatever the program around us has chosen
         loaded = untrained_weights() if name == UNTRAINED else load_weights(name)
         defaults = loaded.info.get("options", {})
         return MSSS(loaded.encoder, Options.from_dict({**defaults, **options}), loaded.levels)

@@ -41,7 +41,7 @@ def test_a_missing_extra_is_one_sentence(package, module, arguments, expected):
 
 
 def test_a_package_that_does_not_start_is_one_sentence(tmp_path):
-    (tmp_path / "pandas.py").write_text("raise ImportError('C extension: None not built')\n")
+    (tmp_path / "pandas.py").write_text("raise ImportError('C extension: None not built.')\n")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
     code += "from eval_tasks.__main__ import main\nsys.exit(main(['report', 'results', '--out', 'report']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

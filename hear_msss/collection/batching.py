@@ -51,8 +51,8 @@ class _Scene:
     """Sum and maximum over the windows that a clip has had so far."""
 
     count: int = 0
-    total: Tensor = field(default_factory=lambda: torch.zeros(()))
-    largest: Tensor = field(default_factory=lambda: torch.full((), -torch.inf))
+    total: Tensor = field(default_factory=lambda: torch.zeros((), device="cpu"))
+    largest: Tensor = field(default_factory=lambda: torch.full((), -torch.inf, device="cpu"))
 
     def add(self, pooled: Tensor) -> None:
         self.count += len(pooled)
@@ -134,7 +134,7 @@ def _pieces(items: Iterable[Item], model: MSSS, timestamps: bool) -> Iterator[_P
     """The pieces of all clips in turn; an item without a clip is a piece without windows."""
     for item in items:
         if item.clip is None:
-            nothing = torch.zeros(0)
+            nothing = torch.zeros(0, device="cpu")
             yield _Piece(item, nothing, np.zeros(0, np.int64), nothing, _Scene())
             continue
         try:
@@ -188,7 +188,7 @@ def _cut(
     device = next(model.parameters()).device
     log_mel = model.log_mel(clip.read(begin, end).to(device))
     cut = log_mel[0].unfold(1, model.config.segment_frames, 1).transpose(0, 1)
-    return _Piece(item, cut, starts, torch.empty(len(starts), size), scene)
+    return _Piece(item, cut, starts, torch.empty(len(starts), size, device="cpu"), scene)
 
 
 def _encode(queue: Iterable[_Piece[Item]], model: MSSS, number: int, timestamps: bool) -> int:

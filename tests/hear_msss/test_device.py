@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import hear_msss
 from hear_msss import device
@@ -85,6 +87,22 @@ def test_half_precision_is_for_torch_alone():
         hear_msss.load_model(precision="half")
 
 
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_another_default_device_changes_nothing(audio, expected, tmp_path, backend):
+    """``torch.set_default_device``: a tensor on ``meta`` has no values, so each that lands there is seen."""
+    for number in range(2):
+        soundfile.write(tmp_path / f"{number}.wav", audio[number].numpy(), 16_000, subtype="FLOAT")
+    files = [tmp_path / "0.wav", tmp_path / "1.wav"]
+    with torch.device("meta"):
+        other = hear_msss.load_model(hop_ms=200, backend=backend)
+        found = embed(audio, other)
+        scenes, rows = (list(hear_msss.embed_files(files, other, timestamps=t)) for t in (False, True))
+    assert_equal(found, expected, 1e-4)
+    for number in range(2):
+        np.testing.assert_allclose(scenes[number].embedding, expected[0][number], atol=1e-4)
+        np.testing.assert_allclose(rows[number].embedding, expected[1][number], atol=1e-4)
+
+
 class Compiled(torch.nn.Module):
     """What torch.compile returns, without the minutes of a compiler."""
 
@@ -111,6 +129,31 @@ def test_a_wrapper_around_another_model_is_refused(audio):
 )
 def test_windows_at_once_suit_the_device(kind, chosen, expected):
     assert device.chunk_size(chosen, torch.device(kind)) == expected
+
+
+class Float64Operators(TorchDispatchMode):
+    """Names the operators whose results are float64."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        results = operator(*args, **(kwargs or {}))
+        for result in results if isinstance(results, tuple | list) else [results]:
+            if isinstance(result, torch.Tensor) and result.dtype in (torch.float64, torch.complex128):
+                self.names.add(operator.name())
+        return results
+
+
+@pytest.mark.parametrize("options", [{}, {"features": "h", "scene": "mean", "whole_clip": True}])
+def test_the_device_computes_nothing_in_float64_which_mps_lacks(audio, options):
+    model = hear_msss.load_model(backend="torch", **options)
+    with Float64Operators() as found:
+        embed(audio, model)
+    assert found.names <= {"aten::lift_fresh"}, (
+        "the times come from numpy, and are float32 when they are moved"
+    )
 
 
 def test_the_best_device_is_found(monkeypatch):
