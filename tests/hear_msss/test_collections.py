@@ -84,6 +84,9 @@ def test_a_shard_is_made_anew_when_what_belongs_into_it_changes(sounds, tmp_path
     (source / "c.wav").rename(source / "e.wav")  # as before: old lines of the manifest do not count
     assert main(command) == 0
     assert [name for name, _, _ in read_all(out)] == ["a.wav", "b.wav", "d.wav", "e.wav"]
+    (source / "e.wav").unlink()
+    assert main(command) == 0
+    assert [name for name, _, _ in read_all(out)] == ["a.wav", "b.wav", "d.wav"]
 
 
 def test_a_bad_file_costs_itself_alone_and_is_named_again(sounds, tmp_path, capsys):
