@@ -68,7 +68,13 @@ def main() -> None:
         names = " ".join(sorted(missing))
         sys.exit(f"needed, but not installed here: {names}; pip install {names}, then `make lock` again")
     for file, head in HEADS.items():
-        Path(file).write_text("\n".join([head, *sorted(set(lines[file]), key=name_of)]) + "\n")
+        pins, path = sorted(set(lines[file]), key=name_of), Path(file)
+        before = set(path.read_text().splitlines()[1:]) if path.exists() else set()
+        changes = [f"-{pin}" for pin in sorted(before - {*pins})] + [
+            f"+{pin}" for pin in pins if pin not in before
+        ]
+        path.write_text("\n".join([head, *pins]) + "\n")
+        print(f"{file}: {len(pins)} pins, {'changed: ' + ' '.join(changes) if changes else 'as before'}")
 
 
 if __name__ == "__main__":

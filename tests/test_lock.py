@@ -52,10 +52,18 @@ def pins(path: str) -> list[str]:
     return [line.removesuffix("==1.0") for line in Path(path).read_text().splitlines()[1:]]
 
 
-def test_what_the_extras_need_is_pinned_and_nothing_else_that_is_installed(lock):
+def test_what_the_extras_need_is_pinned_and_nothing_else_that_is_installed(lock, capsys):
     needed = ["numbers-c", "Numbers", "pytest", "h5", "lightning_tool", "Alone", "llvm"]
     lock("uv", "mkdocs", "pytest-xdist", "pip", "hear_msss", "torch", "nvidia-blas", *needed)
     assert pins("requirements.lock") == ["Alone", "lightning_tool", "Numbers", "numbers-c"], "no llvm"
+    assert "requirements.lock: 4 pins, changed: +Alone==1.0 +lightning_tool==1.0" in capsys.readouterr().out
+    Path("requirements.lock").write_text(
+        Path("requirements.lock").read_text().replace("Alone==1.0", "Alone==0.9")
+    )
+    lock("pytest", "hear_msss", "torch", *needed)
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "requirements.lock: 4 pins, changed: -Alone==0.9 +Alone==1.0"
+    )
     assert pins("requirements-dev.lock") == ["h5", "pytest"]
 
 
