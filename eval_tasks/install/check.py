@@ -108,7 +108,9 @@ def python_and_versions() -> Iterator[Finding]:
     absent = [name for name in (*packages.IMPORTED, *packages.ALONE) if not installed(name)]
     if absent:
         yield Finding(False, f"not installed: {', '.join(absent)}", INSTALL)
-    yield Finding(True, ", ".join(f"{name} {installed(name)}" for name in ("torch", "numpy", "pandas")))
+    here = [f"{name} {installed(name)}" for name in ("torch", "numpy", "pandas") if installed(name)]
+    if here:
+        yield Finding(True, ", ".join(here))
 
 
 def changed_files(name: str) -> list[str]:
@@ -142,7 +144,11 @@ def startup_files() -> Iterator[Finding]:
 def tensorflow() -> Iterator[Finding]:
     spec = importlib.util.find_spec("tensorflow")
     if spec is None:
-        yield Finding(True, "TensorFlow: the stand-in, which is all that torch modules need")
+        if startup.missing(startup.folder()):
+            what = f"TensorFlow: neither the real one nor the stand-in, which is in {startup.PACKAGE}"
+            yield Finding(False, what, INSTALL)
+        else:
+            yield Finding(True, "TensorFlow: the stand-in, which is all that torch modules need")
         return
     version = next(filter(None, map(installed, ("tensorflow", "tensorflow-cpu", "tensorflow-macos"))), "")
     yield Finding(True, f"TensorFlow {version}, the real one, which is used instead of the stand-in")

@@ -118,6 +118,29 @@ def test_a_librosa_without_its_dependencies_is_good_with_a_word_to_who_uses_it(m
     assert said(monkeypatch, check.librosa, librosa="") == []
 
 
+def test_only_versions_of_what_is_installed_are_listed(monkeypatch):
+    findings = said(monkeypatch, check.python_and_versions, **RIGHT, pandas="", torch="2.13.0")
+    assert findings[-1].what == "torch 2.13.0, numpy 2.4.6"
+
+
+@pytest.mark.parametrize(
+    ("real", "written", "good", "words"),
+    [
+        (False, True, True, "the stand-in, which is all that torch modules need"),
+        (False, False, False, "neither the real one nor the stand-in, which is in heareval_environment"),
+        (True, False, True, "TensorFlow 2.21.0, the real one"),
+    ],
+)
+def test_which_tensorflow_there_is(monkeypatch, tmp_path, real, written, good, words):
+    monkeypatch.setattr(startup, "folder", lambda: tmp_path)
+    if written:
+        startup.write(tmp_path)
+    monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: object() if real else None)
+    (found,) = said(monkeypatch, check.tensorflow, tensorflow="", tensorflow_cpu="2.21.0")
+    assert found.good == good and words in found.what
+    assert found.remedy == ("" if good else "python -m eval_tasks install")
+
+
 CPU = {"torch": "2.13.0+cpu", "gpus": [], "tensorflow_gpus": None, "name_error": "", "mps": False}
 GPU = {**CPU, "torch": "2.13.0", "gpus": ["NVIDIA H100"]}
 
