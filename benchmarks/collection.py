@@ -174,7 +174,7 @@ def plan(files: int) -> None:
         with manifest.open_manifest(path) as lines:
             for job in planned:
                 outcome = jobs.Outcome(job, duration_s=1.0, rows=1, source=Stamp(32044, time.time_ns()))
-                lines.write(json.dumps(manifest.record_of(outcome, "0123456789abcdef")) + "\n")
+                lines.write(json.dumps(manifest.record_of(outcome, "0123456789abcdef", 1)) + "\n")
         before = resident_mb()
         records = manifest.read_manifests(Path(folder))
         print(f"{1e6 * (resident_mb() - before) / len(records):.0f} MB for each million lines of manifests")

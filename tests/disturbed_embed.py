@@ -11,7 +11,7 @@ from disturb import Verb
 
 from hear_msss.__main__ import main as hear_msss
 from hear_msss.cli.jobs import Part
-from hear_msss.cli.manifest import MANIFEST, read_manifest
+from hear_msss.cli.manifest import MANIFEST, Records, read_manifest
 
 RATE = 8000
 FORMATS = ("parquet", "arrow", "webdataset")
@@ -45,7 +45,9 @@ def embed_shards(folder: Path, format: str, more: tuple[str, ...] = (), part: st
     status = hear_msss([*command, "--part", part, *more])
     if not status:
         path = folder / "out" / Part.parse(part).file_name(MANIFEST)
-        whole = sorted((place, record) for place, record in read_manifest(path).items() if record.identity)
+        records: Records = {}
+        read_manifest(path, records)
+        whole = sorted((place, record) for place, record in records.items() if record.identity)
         lines = [f"{output} {key} {record.identity} {record.error}" for (output, key), record in whole]
         (folder / "out" / f"{path.stem}.txt").write_text("\n".join(lines))
     return status

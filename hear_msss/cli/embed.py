@@ -80,7 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         records = manifest.read_manifests(settings.out)
         processes = cluster.GROUPS if machines else arguments.jobs
         todo, known_bad = _todo(jobs, settings, identity, records, processes)
-        manifest.supersede(path, {job.output for group in todo for job in group.jobs}, records)
+        run_number = manifest.next_run(records)
+        manifest.supersede(path, {job.output for group in todo for job in group.jobs}, records, run_number)
         del records  # of a large collection some GB
         count = sum(len(group.jobs) for group in todo)
         if count < len(jobs):
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         own = {g.jobs[0].output: manifest.shard_identity(identity, g.jobs) for g in todo if g.jobs[0].key}
         outcomes = spread.outcomes(todo, processes_for(arguments.jobs, todo), machines)
         with tqdm(outcomes, total=count, unit="file", disable=None) as progress, closing(outcomes):
-            notable = known_bad + _note(progress, identity, own, path)
+            notable = known_bad + _note(progress, identity, own, path, run_number)
     bad = [outcome for outcome in notable if outcome.error]
     embedded = count + len(known_bad) - len(bad)
     print(f"{embedded} files embedded in {settings.out}", file=sys.stderr)
@@ -151,7 +152,9 @@ def _settings(arguments: argparse.Namespace) -> EmbedSettings:
     )
 
 
-def _note(progress: tqdm[Outcome], identity: str, own: dict[str, str], path: Path) -> list[Outcome]:
+def _note(
+    progress: tqdm[Outcome], identity: str, own: dict[str, str], path: Path, run_number: int
+) -> list[Outcome]:
     """Write each outcome into the manifest as it comes; returns those with an error or warnings.
 
     Args:
@@ -171,7 +174,7 @@ def _note(progress: tqdm[Outcome], identity: str, own: dict[str, str], path: Pat
                 notable.append(outcome)
             embedded_s += outcome.duration_s
             progress.set_postfix_str(f"{embedded_s:.0f} s of audio")
-            record = manifest.record_of(outcome, own.get(outcome.job.output, identity))
+            record = manifest.record_of(outcome, own.get(outcome.job.output, identity), run_number)
             if record:
                 lines.write(json.dumps(record) + "\n")
                 lines.flush()

@@ -1,7 +1,8 @@
 """``embeddings.jsonl``: a line for each embedded sound, from which a repeated command knows what is done.
 
 Each part of a collection (``--part``) has a manifest of its own; all of them are read. Merging them is
-writing them one after the other into ``embeddings.jsonl``.
+writing them one after the other, in any order, into ``embeddings.jsonl``: each line holds the number of the
+run that wrote it, and of the records of a result that of the latest run counts.
 
 A run may end between a result and its line. So before a result is replaced, a line without an identity takes
 the place of each record of it: no old record can stand for the new result.
@@ -40,6 +41,7 @@ class Record(NamedTuple):
     identity: str
     source: Stamp
     error: str
+    run: int  # one more than the largest of all lines that were there before; 0 in lines of older versions
 
 
 Records = dict[tuple[str, str], Record]
@@ -63,13 +65,15 @@ def read_manifests(out: Path) -> Records:
     found = [path for path in out.glob("embeddings*.jsonl") if path.is_file()]
     records: Records = {}
     for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name)):
-        records |= read_manifest(path)
+        read_manifest(path, records)
     return records
 
 
-def read_manifest(path: Path) -> Records:
-    """The newest record of each result. A line that is no record, torn or edited, costs its file alone."""
-    records = {}
+def read_manifest(path: Path, records: Records) -> None:
+    """Put the records of a manifest among others, where they are at least as new.
+
+    A line that is no record, torn or edited, costs its file alone.
+    """
     with path.open("rb") as lines:
         for line in lines:
             try:
@@ -78,9 +82,17 @@ def read_manifest(path: Path) -> Records:
                 continue
             if isinstance(record, dict) and all(isinstance(record.get(k), t) for k, t in RECORD.items()):
                 source = Stamp(record["source_bytes"], record["source_mtime_ns"])
-                known = Record(sys.intern(record["identity"]), source, str(record.get("error", "")))
-                records[record["output"], str(record.get("key", ""))] = known
-    return records
+                run = record.get("run", 0)
+                run = run if type(run) is int else 0
+                place = record["output"], str(record.get("key", ""))
+                if place not in records or records[place].run <= run:
+                    identity, error = sys.intern(record["identity"]), str(record.get("error", ""))
+                    records[place] = Record(identity, source, error, run)
+
+
+def next_run(records: Records) -> int:
+    """The number of a run that begins now."""
+    return 1 + max((record.run for record in records.values()), default=0)
 
 
 def open_manifest(path: Path) -> IO[str]:
@@ -93,14 +105,14 @@ def open_manifest(path: Path) -> IO[str]:
     return io.TextIOWrapper(manifest, encoding="utf-8")
 
 
-def supersede(path: Path, outputs: set[str], records: Records) -> None:
+def supersede(path: Path, outputs: set[str], records: Records, run: int) -> None:
     """Note, before these results are made, that no record of them counts; a shard has one for each sound."""
     with open_manifest(path) as lines:
         for output, key in records:
             if output in outputs:
                 in_shard = {"key": key} if key else {}
                 nothing = {"source_bytes": 0, "source_mtime_ns": 0, "identity": ""}
-                lines.write(json.dumps({"output": output, **in_shard, **nothing}) + "\n")
+                lines.write(json.dumps({"output": output, **in_shard, **nothing, "run": run}) + "\n")
 
 
 def is_done(job: Job, record: Record | None, identity: str) -> bool:
@@ -113,7 +125,7 @@ def is_done(job: Job, record: Record | None, identity: str) -> bool:
         return False
 
 
-def record_of(outcome: Outcome, identity: str) -> dict[str, Any] | None:
+def record_of(outcome: Outcome, identity: str, run: int) -> dict[str, Any] | None:
     """One line of the manifest; of a bad file only in a shard, which is whole without it."""
     job, source = outcome.job, outcome.source
     if source is None or (outcome.error and not (job.key and outcome.final)):
@@ -131,6 +143,7 @@ def record_of(outcome: Outcome, identity: str) -> dict[str, Any] | None:
         "warnings": outcome.warnings,
         **error,
         "identity": identity,
+        "run": run,
         "hear_msss": __version__,
     }
 
