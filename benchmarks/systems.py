@@ -97,8 +97,9 @@ class Straightforward:
 
     @torch.no_grad()
     def scene(self, audio: Tensor) -> Tensor:
-        audio = F.pad(audio, windows.scene_margins(audio.shape[1], self.config))
-        starts = windows.scene_starts(self.config.frames(audio.shape[1]), self.config)
+        samples, short_windows = audio.shape[1], Options().short_clip_windows
+        audio = F.pad(audio, windows.scene_margins(samples, short_windows, self.config))
+        starts = windows.scene_starts(samples, short_windows, self.config)
         h = self._h(self._segments(audio, [int(s) * self.config.hop_length for s in starts]))
         return h.mean(dim=1).view(len(starts), len(audio), -1).mean(dim=0)
 

@@ -182,10 +182,15 @@ class MSSS(nn.Module):
         if self.options.whole_clip:
             h = self.encode_whole(audio)[:, : self.timestamp_count(audio.shape[1])]
             return self.pool(h, timestamps=False)
-        padded = F.pad(audio, windows.scene_margins(audio.shape[1], self.config))
-        starts = windows.scene_starts(self.config.frames(padded.shape[1]), self.config)
-        pooled = self.embed_scene_windows(padded, starts)
+        margins, starts = self.scene_windows(audio.shape[1])
+        pooled = self.embed_scene_windows(F.pad(audio, margins), starts)
         return self.join_scene(pooled.mean(dim=1), pooled.amax(dim=1))
+
+    def scene_windows(self, samples: int) -> tuple[tuple[int, int], np.ndarray]:
+        """Zeros before and after a clip of ``samples`` samples, and the first frames of its windows."""
+        short = self.options.short_clip_windows
+        margins = windows.scene_margins(samples, short, self.config)
+        return margins, windows.scene_starts(samples, short, self.config)
 
     def embed_scene_windows(self, audio: Tensor, starts: np.ndarray) -> Tensor:
         """Windows that begin at frames ``starts`` of the clips: ``(sounds, windows, size)``."""

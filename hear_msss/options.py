@@ -16,6 +16,7 @@ TIMESTAMPS = ("middle", "mean", "middle_mean", "frames")
 BACKENDS = ("auto", "torch", "onnxruntime")
 LONGEST_HOP_MS = 3_600_000.0
 LONGEST_STEP_MS = 150.0  # between encoded windows of timestamps, unless the hop is longer
+MOST_SHORT_CLIP_WINDOWS = 12  # more would see nothing but zeros of most clips
 LARGEST_COUNT = 1_000_000  # of windows, for chunk_size and encode_every
 
 
@@ -38,6 +39,9 @@ class Options:
         encode_every: with n, only the window around every n-th timestamp is encoded, which saves most of the
             time; the timestamps between are interpolated linearly. None: as many as fit into 150 ms, which is
             3 with the default hop, and 1 with hops of more than 75 ms.
+        short_clip_windows: windows of a scene embedding of a clip that is no longer than about one window
+            (1.1 s): so many, 80 ms apart, with the clip in their middle, whose embeddings are averaged. Where
+            a word begins then matters less. 1 is the fastest. Longer clips have windows half a window apart.
         chunk_size: windows in one pass through the encoder; changes memory and speed, not the embeddings. The
             default depends on the device, see :data:`hear_msss.device.CHUNK_SIZES`.
         precision: number format of the convolutions: ``float32``, ``tf32``, ``bf16`` or ``fp16``; the last
@@ -57,6 +61,7 @@ class Options:
     scene: str = "mean"
     timestamp: str = "middle"
     encode_every: int | None = None
+    short_clip_windows: int = 3
     chunk_size: int | None = None
     precision: str = "float32"
     whole_clip: bool = False
@@ -75,6 +80,7 @@ class Options:
         self._check_whole_clip()
         if self.chunk_size is not None:
             _count("chunk_size", self.chunk_size)
+        _count("short_clip_windows", self.short_clip_windows, MOST_SHORT_CLIP_WINDOWS)
         if self.encode_every is not None:
             _count("encode_every", self.encode_every)
         number = isinstance(self.hop_ms, (int, float)) and not isinstance(self.hop_ms, bool)
@@ -119,9 +125,9 @@ class Options:
         return cls(**values)
 
 
-def _count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_COUNT:
-        raise ValueError(f"{name}={value!r}: expected a whole number from 1 to {LARGEST_COUNT}")
+def _count(name: str, value: object, largest: int = LARGEST_COUNT) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
+        raise ValueError(f"{name}={value!r}: expected a whole number from 1 to {largest}")
 
 
 def _one_of(name: str, value: object, choices: Collection[str]) -> None:

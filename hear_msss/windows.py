@@ -8,6 +8,7 @@ from hear_msss.config import ModelConfig
 
 SCENE_HOP_FRAMES = 48  # half a window
 SCENE_REST = 0.25  # a rest of at most this share of a hop gets no window of its own
+SHORT_CLIP_HOP_FRAMES = 8  # between the windows of a clip that is no longer than about one window
 
 
 def hop_frames(hop_ms: float, config: ModelConfig) -> int:
@@ -46,20 +47,30 @@ def samples_around(centres: np.ndarray, hop: int, config: ModelConfig) -> tuple[
     return first, last + config.segment_samples
 
 
-def scene_margins(samples: int, config: ModelConfig) -> tuple[int, int]:
-    """Zero samples before and after a clip shorter than a window, which centre it; otherwise (0, 0)."""
-    missing = max(0, config.segment_samples - samples)
+def is_short(samples: int, config: ModelConfig) -> bool:
+    """Whether a clip exceeds one window by less than an eighth of a window, as a keyword of 1 s does."""
+    return config.frames(samples) - config.segment_frames <= SCENE_REST * SCENE_HOP_FRAMES
+
+
+def scene_margins(samples: int, windows: int, config: ModelConfig) -> tuple[int, int]:
+    """Zero samples before and after a short clip, which centre it in its ``windows``; otherwise (0, 0)."""
+    if not is_short(samples, config):
+        return 0, 0
+    seen = config.segment_samples + (windows - 1) * SHORT_CLIP_HOP_FRAMES * config.hop_length
+    missing = max(0, seen - samples)
     return missing // 2, missing - missing // 2
 
 
-def scene_starts(frames: int, config: ModelConfig) -> np.ndarray:
-    """First frames of the windows that cover a clip of ``frames`` frames evenly, end to end.
+def scene_starts(samples: int, short_clip_windows: int, config: ModelConfig) -> np.ndarray:
+    """First frames of the windows of a clip of ``samples`` samples, counted from its margin's beginning.
 
-    The windows are about half a window apart. A clip that exceeds one window by less than an eighth of
-    a window, such as a keyword of 1 s, gets one window in its middle.
+    The windows of a short clip are 80 ms apart, with the clip in their middle. Where a word begins in a
+    window then matters less. Those of a longer clip cover it evenly, end to end, about half a window apart.
     """
-    spare = frames - config.segment_frames
-    windows = 1 + max(0, int(np.ceil(spare / SCENE_HOP_FRAMES - SCENE_REST)))
-    if windows == 1:
-        return np.array([spare // 2])
+    margins = scene_margins(samples, short_clip_windows, config)
+    spare = config.frames(samples + sum(margins)) - config.segment_frames
+    if is_short(samples, config):
+        steps = np.arange(short_clip_windows, dtype=np.int64) * SHORT_CLIP_HOP_FRAMES
+        return (spare - int(steps[-1])) // 2 + steps
+    windows = 1 + int(np.ceil(spare / SCENE_HOP_FRAMES - SCENE_REST))
     return np.round(np.linspace(0, spare, windows)).astype(np.int64)

@@ -162,8 +162,7 @@ def _timestamp_pieces(item: Item, clip: DecodedClip, model: MSSS) -> Iterator[_P
 
 def _scene_pieces(item: Item, clip: DecodedClip, model: MSSS) -> Iterator[_Piece[Item]]:
     config = model.config
-    before, behind = windows.scene_margins(clip.samples, config)
-    starts = windows.scene_starts(config.frames(before + clip.samples + behind), config)
+    (before, _), starts = model.scene_windows(clip.samples)
     scene = _Scene()
     at_once = max(1, PIECE_S * model.sample_rate // (windows.SCENE_HOP_FRAMES * config.hop_length))
     for number in range(0, len(starts), at_once):

@@ -16,7 +16,7 @@ from hear_msss.files import replacing
 from hear_msss.frontend import FrontEnd
 from hear_msss.graphs.onnx_export import check_difference, difference_to, to_onnx
 from hear_msss.model import MSSS, interpolate
-from hear_msss.windows import SCENE_HOP_FRAMES, SCENE_REST
+from hear_msss.windows import SCENE_HOP_FRAMES, SCENE_REST, SHORT_CLIP_HOP_FRAMES
 
 GRAPHS = {
     "h": "log_mel (batch, 64, 96) to h (batch, 3, 512), the paper's embedding, whatever the options say",
@@ -79,24 +79,43 @@ class SceneGraph(_FromAudio):
     """``(sounds, samples)`` to what :func:`hear_msss.get_scene_embeddings` returns."""
 
     def forward(self, audio: Tensor) -> Tensor:
-        config, samples = self.config, torch.as_tensor(audio.shape[1])
-        half = (config.segment_samples + 1) // 2
-        missing = (config.segment_samples - samples).clamp(min=0)
-        padded = torch.cat([self.zeros(audio, half), audio, self.zeros(audio, half)], dim=1)
-        before, behind = missing // 2, missing - missing // 2
-        padded = padded[:, half - before : half + samples + behind]
-        frames = (samples + missing - config.win_length) // config.hop_length + 1
-        pooled = self.model._pool_scene(self.encode(padded, self.starts(frames)))
+        before, behind, starts = self.windows(torch.as_tensor(audio.shape[1]))
+        most = self.zeros(audio, self.most_zeros)
+        padded = torch.cat([most, audio, most], dim=1)
+        padded = padded[:, self.most_zeros - before : self.most_zeros + audio.shape[1] + behind]
+        pooled = self.model._pool_scene(self.encode(padded, starts))
         pooled = pooled.reshape(audio.shape[0], -1, self.model.scene_embedding_size)
         return self.model.join_scene(pooled.mean(dim=1), pooled.amax(dim=1))
 
-    def starts(self, frames: Tensor) -> Tensor:
-        """:func:`hear_msss.windows.scene_starts` in tensors."""
-        spare = frames - self.config.segment_frames
-        windows = 1 + (spare.double() / SCENE_HOP_FRAMES - SCENE_REST).ceil().long().clamp(min=0)
-        step = spare.double() / (windows - 1).clamp(min=1).double()
-        evenly = (count_up(windows).double() * step).round().long()
-        return torch.where(windows == 1, spare // 2, evenly)
+    @property
+    def most_samples(self) -> int:
+        """What the windows of a short clip see."""
+        others = self.model.options.short_clip_windows - 1
+        return self.config.segment_samples + others * SHORT_CLIP_HOP_FRAMES * self.config.hop_length
+
+    @property
+    def most_zeros(self) -> int:
+        """Before or after a clip."""
+        return (self.most_samples + 1) // 2
+
+    def windows(self, samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """:meth:`hear_msss.model.MSSS.scene_windows` in tensors: zeros before and after, first frames."""
+        config, short_windows = self.config, self.model.options.short_clip_windows
+        short = self.spare_frames(samples) <= SCENE_REST * SCENE_HOP_FRAMES
+        missing = torch.where(short, (self.most_samples - samples).clamp(min=0), 0)
+        spare = self.spare_frames(samples + missing)
+        long_windows = 1 + (spare.double() / SCENE_HOP_FRAMES - SCENE_REST).ceil().long().clamp(min=1)
+        number = count_up(torch.where(short, short_windows, long_windows))
+        first = (spare - (short_windows - 1) * SHORT_CLIP_HOP_FRAMES) // 2
+        evenly = (number.double() * (spare.double() / (long_windows - 1).double())).round().long()
+        starts = torch.where(short, first + number * SHORT_CLIP_HOP_FRAMES, evenly)
+        return missing // 2, missing - missing // 2, starts
+
+    def spare_frames(self, samples: Tensor) -> Tensor:
+        """Frames of a clip beyond one window; below 0 for a shorter clip."""
+        config = self.config
+        frames = (samples - config.win_length) // config.hop_length + 1
+        return frames - config.segment_frames
 
 
 class TimestampsGraph(_FromAudio):

@@ -30,10 +30,12 @@ def signals() -> torch.Tensor:
 def embed(weights: str) -> dict[str, list]:
     model = hear_msss.load_model(weights)
     scenes = hear_msss.get_scene_embeddings(signals(), model)
+    short = hear_msss.get_scene_embeddings(signals()[:, :16_000], model)
     embeddings, _ = hear_msss.get_timestamp_embeddings(signals(), model)
     return {
         "scene": scenes[:, ::64].tolist(),
         "scene_norm": scenes.norm(dim=1).tolist(),
+        "short_clip_scene": short[:, ::64].tolist(),
         "timestamp_7": embeddings[:, 7, ::64].tolist(),
         "timestamps_norm": embeddings.norm(dim=(1, 2)).tolist(),
     }

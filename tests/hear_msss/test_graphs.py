@@ -69,7 +69,16 @@ def test_scene_is_the_whole_way_for_clips_of_any_length(tmp_path, scene):
     model = hear_msss.load_model(backend="torch", scene=scene)
     path = tmp_path / "scene.onnx"
     assert main(["export", "--what", "scene", "--option", f"scene={scene}", "--out", str(path)]) == 0
-    for clips, samples in ((1, 1), (2, 15_599), (1, 15_600), (3, 16_000), (1, 18_000), (1, 61_234)):
+    for clips, samples in (
+        (1, 1),
+        (2, 15_599),
+        (1, 15_600),
+        (3, 16_000),
+        (1, 17_679),
+        (1, 17_680),
+        (1, 18_000),
+        (1, 61_234),
+    ):
         audio = noise(clips, samples)
         name, outputs = run(path, audio)
         assert name == "audio" and outputs.keys() == {"scene_embedding"}

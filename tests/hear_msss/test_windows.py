@@ -44,15 +44,17 @@ def test_every_timestamp_has_a_window_centred_on_it(samples, hop):
         assert middle_in_clip / 16 == windows.timestamps_ms(index, index + 1, hop, CONFIG)[0]
 
 
-@given(frames=st.integers(96, 5000))
-def test_scene_windows_cover_the_clip(frames):
-    starts = windows.scene_starts(frames, CONFIG)
+@given(samples=st.integers(1, 800_000), short_windows=st.integers(1, 12))
+def test_scene_windows_cover_the_clip(samples, short_windows):
+    before, behind = windows.scene_margins(samples, short_windows, CONFIG)
+    starts = windows.scene_starts(samples, short_windows, CONFIG)
+    frames = (before + samples + behind - 400) // 160 + 1
     covered = np.zeros(frames, dtype=bool)
     for start in starts:
         assert 0 <= start <= frames - 96
         covered[start : start + 96] = True
     assert np.all(np.diff(starts) > 0)
-    if len(starts) == 1:
+    if samples < 17_680:
         assert (~covered).sum() <= 12  # at most 60 ms at either end
     else:
         assert covered.all()
@@ -63,16 +65,24 @@ def test_scene_windows_cover_the_clip(frames):
 )
 def test_an_eighth_of_a_window_more_needs_no_window_of_its_own(frames, count):
     """A clip of 1 s (98 frames) is one window in its middle; else windows are about half a window apart."""
-    starts = windows.scene_starts(frames, CONFIG)
+    starts = windows.scene_starts(400 + (frames - 1) * 160, 1, CONFIG)
     assert len(starts) == count
     assert starts[0] == (0 if count > 1 else (frames - 96) // 2)
 
 
-@given(samples=st.integers(1, 40_000))
-def test_short_clips_are_centred_in_a_window(samples):
-    before, behind = windows.scene_margins(samples, CONFIG)
-    assert before + samples + behind == max(samples, 15_600)
+@given(samples=st.integers(1, 17_679), short_windows=st.integers(1, 12))
+def test_the_windows_of_a_short_clip_are_80_ms_apart_around_its_middle(samples, short_windows):
+    before, behind = windows.scene_margins(samples, short_windows, CONFIG)
+    starts = windows.scene_starts(samples, short_windows, CONFIG)
     assert 0 <= behind - before <= 1
+    assert len(starts) == short_windows and np.all(np.diff(starts) == 8)
+    middle = (starts[0] + starts[-1]) / 2 * 160 + 15_600 / 2 - before  # of all windows, in the clip
+    assert abs(middle - samples / 2) <= 160
+
+
+def test_a_clip_just_too_long_to_be_short_has_no_zeros_around_it():
+    assert windows.scene_margins(17_680, 3, CONFIG) == (0, 0)
+    assert len(windows.scene_starts(17_680, 3, CONFIG)) == 2
 
 
 @pytest.mark.parametrize("hop_ms", [0, -50, 5, 25, 50.5])
