@@ -88,11 +88,13 @@ def one_at_a_time() -> Callable[[list[Path]], None]:
 
 WAYS: dict[str, Callable[[], Callable[[list[Path]], None]]] = {
     "embed": embed,
+    "embed, short_clip_windows=1": lambda: embed("--option", "short_clip_windows=1"),
     "embed, Parquet shards": lambda: embed("--format", "parquet", "--shard-files", "1000"),
     "embed, timestamps": lambda: embed("--timestamps"),
     "loop over get_scene_embeddings": loop,
     "one file at a time": one_at_a_time,
 }
+SHORT_ONLY = ("embed, short_clip_windows=1", "embed, Parquet shards", "one file at a time")  # else as embed
 
 
 def measure(way: str, kind: str, folder: Path, warm_up: Path) -> dict[str, Any]:
@@ -140,8 +142,8 @@ def run(folder: Path, files: int, hours: float) -> None:
     print("|---|---|---:|---:|---:|---:|---:|", flush=True)
     for kind in ("short", "long"):
         for way in WAYS:
-            if kind == "long" and way in ("embed, Parquet shards", "one file at a time"):
-                continue  # the same as embed
+            if kind == "long" and way in SHORT_ONLY:
+                continue
             done = subprocess.run(
                 [sys.executable, "-m", "benchmarks.collection", "--measure", way, kind, "--folder", folder],
                 capture_output=True,
