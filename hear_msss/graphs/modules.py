@@ -100,7 +100,7 @@ class SceneGraph(_FromAudio):
 
     def windows(self, samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """:meth:`hear_msss.model.MSSS.scene_windows` in tensors: zeros before and after, first frames."""
-        config, short_windows = self.config, self.model.options.short_clip_windows
+        short_windows = self.model.options.short_clip_windows
         short = self.spare_frames(samples) <= SCENE_REST * SCENE_HOP_FRAMES
         missing = torch.where(short, (self.most_samples - samples).clamp(min=0), 0)
         spare = self.spare_frames(samples + missing)

@@ -58,5 +58,5 @@ def test_a_shift_of_the_sound_changes_the_embedding_less():
 
 @pytest.mark.parametrize("value", [0, 13, 2.0, True, "3"])
 def test_bad_count(value):
-    with pytest.raises(ValueError, match="short_clip_windows=.*whole number from 1 to 12"):
+    with pytest.raises(ValueError, match=r"short_clip_windows=.*whole number from 1 to 12"):
         hear_msss.load_model("untrained", short_clip_windows=value)
