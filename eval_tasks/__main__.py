@@ -67,9 +67,8 @@ def main(argv: list[str] | None = None) -> int:
         where = CLUSTERS.get(package, "'hear_msss[eval]'")
         print(f"error: {verb} needs the package {package}: pip install {where}", file=sys.stderr)
         return 1
-    except (
-        ImportError
-    ) as error:  # an installed package that does not start, such as pandas beside an old numpy
+    except ImportError as error:
+        # An installed package does not start, as pandas does not with an old numpy.
         if (error.name or "").partition(".")[0] in ("eval_tasks", "hear_msss"):
             raise
         check = "`python -m eval_tasks install --check` says which packages do not fit"
