@@ -77,15 +77,35 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_process_computes_and_ends():
+# The same without hear_msss: with torch 2.13.0+cu130, Python 3.14 and glibc 2.43 this child never ends.
+TORCH_FORKS = """
+import os, sys, torch
+torch.set_num_threads(2)
+torch.zeros(4_000_000).sin()
+if not os.fork():
+    sys.exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def ends(program: str, within_s: float) -> int | None:
+    """Exit status of the program; None, and all its processes killed, where it did not end in time."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-c", FORKS], env=environment, start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-c", program], env=environment, start_new_session=True)
     try:
-        assert process.wait(timeout=240) == 0
+        return process.wait(timeout=within_s)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        raise
+        process.wait()
+        return None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_computes_and_ends():
+    status = ends(FORKS, 240)
+    if status is None and ends(TORCH_FORKS, 60) is None:
+        pytest.skip("a forked process of this torch alone does not end either")
+    assert status == 0
 
 
 def test_threads_share_a_model(model, audio, expected):
