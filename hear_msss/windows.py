@@ -6,9 +6,7 @@ import numpy as np
 
 from hear_msss.config import ModelConfig
 
-SCENE_HOP_FRAMES = 48  # half a window
 SCENE_REST = 0.25  # a rest of at most this share of a hop gets no window of its own
-SHORT_CLIP_HOP_FRAMES = 8  # between the windows of a clip that is no longer than about one window
 
 
 def hop_frames(hop_ms: float, config: ModelConfig) -> int:
@@ -47,16 +45,26 @@ def samples_around(centres: np.ndarray, hop: int, config: ModelConfig) -> tuple[
     return first, last + config.segment_samples
 
 
+def scene_hop_frames(config: ModelConfig) -> int:
+    """Between the windows of a clip: half a window."""
+    return config.segment_frames // 2
+
+
+def short_clip_hop_frames(config: ModelConfig) -> int:
+    """Between the windows of a clip that is no longer than about one window: 80 ms, where these are 960."""
+    return config.segment_frames // 12
+
+
 def is_short(samples: int, config: ModelConfig) -> bool:
     """Whether a clip exceeds one window by less than an eighth of a window, as a keyword of 1 s does."""
-    return config.frames(samples) - config.segment_frames <= SCENE_REST * SCENE_HOP_FRAMES
+    return config.frames(samples) - config.segment_frames <= SCENE_REST * scene_hop_frames(config)
 
 
 def scene_margins(samples: int, windows: int, config: ModelConfig) -> tuple[int, int]:
     """Zero samples before and after a short clip, which centre it in its ``windows``; otherwise (0, 0)."""
     if not is_short(samples, config):
         return 0, 0
-    seen = config.segment_samples + (windows - 1) * SHORT_CLIP_HOP_FRAMES * config.hop_length
+    seen = config.segment_samples + (windows - 1) * short_clip_hop_frames(config) * config.hop_length
     missing = max(0, seen - samples)
     return missing // 2, missing - missing // 2
 
@@ -70,7 +78,7 @@ def scene_starts(samples: int, short_clip_windows: int, config: ModelConfig) -> 
     margins = scene_margins(samples, short_clip_windows, config)
     spare = config.frames(samples + sum(margins)) - config.segment_frames
     if is_short(samples, config):
-        steps = np.arange(short_clip_windows, dtype=np.int64) * SHORT_CLIP_HOP_FRAMES
+        steps = np.arange(short_clip_windows, dtype=np.int64) * short_clip_hop_frames(config)
         return (spare - int(steps[-1])) // 2 + steps
-    windows = 1 + int(np.ceil(spare / SCENE_HOP_FRAMES - SCENE_REST))
+    windows = 1 + int(np.ceil(spare / scene_hop_frames(config) - SCENE_REST))
     return np.round(np.linspace(0, spare, windows)).astype(np.int64)

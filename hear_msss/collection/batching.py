@@ -164,7 +164,7 @@ def _scene_pieces(item: Item, clip: DecodedClip, model: MSSS) -> Iterator[_Piece
     config = model.config
     (before, _), starts = model.scene_windows(clip.samples)
     scene = _Scene()
-    at_once = max(1, PIECE_S * model.sample_rate // (windows.SCENE_HOP_FRAMES * config.hop_length))
+    at_once = max(1, PIECE_S * model.sample_rate // (windows.scene_hop_frames(config) * config.hop_length))
     for number in range(0, len(starts), at_once):
         part = starts[number : number + at_once]
         begin = int(part[0]) * config.hop_length - before

@@ -16,7 +16,7 @@ from hear_msss.files import replacing
 from hear_msss.frontend import FrontEnd
 from hear_msss.graphs.onnx_export import check_difference, difference_to, to_onnx
 from hear_msss.model import MSSS, interpolate
-from hear_msss.windows import SCENE_HOP_FRAMES, SCENE_REST, SHORT_CLIP_HOP_FRAMES
+from hear_msss.windows import SCENE_REST, scene_hop_frames, short_clip_hop_frames
 
 GRAPHS = {
     "h": "log_mel (batch, 64, 96) to h (batch, 3, 512), the paper's embedding, whatever the options say",
@@ -90,8 +90,8 @@ class SceneGraph(_FromAudio):
     @property
     def most_samples(self) -> int:
         """What the windows of a short clip see."""
-        others = self.model.options.short_clip_windows - 1
-        return self.config.segment_samples + others * SHORT_CLIP_HOP_FRAMES * self.config.hop_length
+        others = (self.model.options.short_clip_windows - 1) * short_clip_hop_frames(self.config)
+        return self.config.segment_samples + others * self.config.hop_length
 
     @property
     def most_zeros(self) -> int:
@@ -100,15 +100,16 @@ class SceneGraph(_FromAudio):
 
     def windows(self, samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """:meth:`hear_msss.model.MSSS.scene_windows` in tensors: zeros before and after, first frames."""
-        short_windows = self.model.options.short_clip_windows
-        short = self.spare_frames(samples) <= SCENE_REST * SCENE_HOP_FRAMES
+        short_windows, hop = self.model.options.short_clip_windows, scene_hop_frames(self.config)
+        short_hop = short_clip_hop_frames(self.config)
+        short = self.spare_frames(samples) <= SCENE_REST * hop
         missing = torch.where(short, (self.most_samples - samples).clamp(min=0), 0)
         spare = self.spare_frames(samples + missing)
-        long_windows = 1 + (spare.double() / SCENE_HOP_FRAMES - SCENE_REST).ceil().long().clamp(min=1)
+        long_windows = 1 + (spare.double() / hop - SCENE_REST).ceil().long().clamp(min=1)
         number = count_up(torch.where(short, short_windows, long_windows))
-        first = (spare - (short_windows - 1) * SHORT_CLIP_HOP_FRAMES) // 2
+        first = (spare - (short_windows - 1) * short_hop) // 2
         evenly = (number.double() * (spare.double() / (long_windows - 1).double())).round().long()
-        starts = torch.where(short, first + number * SHORT_CLIP_HOP_FRAMES, evenly)
+        starts = torch.where(short, first + number * short_hop, evenly)
         return missing // 2, missing - missing // 2, starts
 
     def spare_frames(self, samples: Tensor) -> Tensor:

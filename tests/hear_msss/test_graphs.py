@@ -6,9 +6,12 @@ import torch
 
 import hear_msss
 from hear_msss.__main__ import main
+from hear_msss.config import ModelConfig
 from hear_msss.frontend import FrontEnd
-from hear_msss.graphs.modules import TraceableLogMel, export_graph
-from hear_msss.weights import load_weights
+from hear_msss.graphs.modules import SceneGraph, TraceableLogMel, export_graph
+from hear_msss.model import MSSS
+from hear_msss.options import Options
+from hear_msss.weights import load_weights, untrained_encoder
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,17 @@ def test_scene_is_the_whole_way_for_clips_of_any_length(tmp_path, scene):
         name, outputs = run(path, audio)
         assert name == "audio" and outputs.keys() == {"scene_embedding"}
         assert_close(outputs["scene_embedding"], hear_msss.get_scene_embeddings(audio, model))
+
+
+@pytest.mark.parametrize("length", [32, 96])
+def test_windows_in_tensors_are_the_models_for_windows_of_any_length(length):
+    encoder = untrained_encoder(ModelConfig(segment_frames=length))
+    for count in (1, 3, 12):
+        model = MSSS(encoder, Options(short_clip_windows=count, backend="torch"))
+        for samples in (1, 400, *range(5_200, 40_000, 501), 480_000, 57_600_123):
+            before, behind, starts = SceneGraph(model).windows(torch.as_tensor(samples))
+            margins, expected = model.scene_windows(samples)
+            assert (int(before), int(behind)) == margins and starts.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("options", [{}, {"encode_every": 3, "hop_ms": 40}])

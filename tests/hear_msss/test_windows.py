@@ -44,20 +44,27 @@ def test_every_timestamp_has_a_window_centred_on_it(samples, hop):
         assert middle_in_clip / 16 == windows.timestamps_ms(index, index + 1, hop, CONFIG)[0]
 
 
-@given(samples=st.integers(1, 800_000), short_windows=st.integers(1, 12))
-def test_scene_windows_cover_the_clip(samples, short_windows):
-    before, behind = windows.scene_margins(samples, short_windows, CONFIG)
-    starts = windows.scene_starts(samples, short_windows, CONFIG)
+@given(
+    samples=st.integers(1, 800_000),
+    short_windows=st.integers(1, 12),
+    length=st.sampled_from([32, 64, 96, 192]),
+)
+def test_scene_windows_cover_the_clip(samples, short_windows, length):
+    config = ModelConfig(segment_frames=length)
+    before, behind = windows.scene_margins(samples, short_windows, config)
+    starts = windows.scene_starts(samples, short_windows, config)
     frames = (before + samples + behind - 400) // 160 + 1
     covered = np.zeros(frames, dtype=bool)
     for start in starts:
-        assert 0 <= start <= frames - 96
-        covered[start : start + 96] = True
+        assert 0 <= start <= frames - length
+        covered[start : start + length] = True
     assert np.all(np.diff(starts) > 0)
-    if samples < 17_680:
-        assert (~covered).sum() <= 12  # at most 60 ms at either end
+    if samples < 400 + (length + length // 8) * 160:
+        assert (~covered).sum() <= length // 8  # with windows of 96 frames, at most 60 ms at either end
+        assert starts[-1] - starts[0] < length  # so each has a part of the clip
     else:
         assert covered.all()
+        assert np.diff(starts).max() <= 5 / 8 * length + 1
 
 
 @pytest.mark.parametrize(
