@@ -14,9 +14,12 @@ from hear_msss.features import choices
 SCENES = ("mean", "mean_max", "frames")
 TIMESTAMPS = ("middle", "mean", "middle_mean", "frames")
 BACKENDS = ("auto", "torch", "onnxruntime")
+SCENE_OPTIONS = ("scene", "short_clip_windows")  # those that change scene embeddings only
+TIMESTAMP_OPTIONS = ("hop_ms", "timestamp", "encode_every")  # those that change timestamp embeddings only
 LONGEST_HOP_MS = 3_600_000.0
 LONGEST_STEP_MS = 150.0  # between encoded windows of timestamps, unless the hop is longer
 MOST_SHORT_CLIP_WINDOWS = 12  # more would see nothing but zeros of most clips
+LONGEST_INTERPOLATED_MS = 60_000.0  # memory for a clip grows with it, however short the clip is
 LARGEST_COUNT = 1_000_000  # of windows, for chunk_size and encode_every
 
 
@@ -88,11 +91,19 @@ class Options:
             raise ValueError(
                 f"hop_ms={self.hop_ms!r}: expected milliseconds, above 0 and at most {LONGEST_HOP_MS:g}"
             )
+        every = self.timestamps_per_window
+        if every > 1 and every * self.hop_ms > LONGEST_INTERPOLATED_MS:
+            apart_s, longest_s = every * self.hop_ms / 1000, LONGEST_INTERPOLATED_MS / 1000
+            raise ValueError(
+                f"encode_every={every} with hop_ms={self.hop_ms:g}: encoded windows would be {apart_s:g} s "
+                f"apart; expected at most {longest_s:g} s"
+            )
 
     @property
     def timestamps_per_window(self) -> int:
         """Timestamps from one encoded window to the next: ``encode_every``, or what stands for None."""
-        return self.encode_every or max(1, int(LONGEST_STEP_MS // self.hop_ms))
+        # A hop may come from a calculation that rounds, such as 1000 * 0.05.
+        return self.encode_every or max(1, int((LONGEST_STEP_MS + 1e-6) // self.hop_ms))
 
     def _check_whole_clip(self) -> None:
         if not isinstance(self.whole_clip, bool):

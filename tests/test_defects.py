@@ -1,6 +1,8 @@
 """The lists of deliberate defects, which `python tests/mutations.py` puts in one by one, fit the code."""
 
-from mutations import ROOT, defects, with_defect
+import re
+
+from mutations import LISTS, ROOT, defects, with_defect
 
 
 def test_every_defect_has_its_line_and_its_tests():
@@ -13,6 +15,13 @@ def test_every_defect_has_its_line_and_its_tests():
         for test in defect.tests.split():
             file, _, name = test.partition("::")
             assert name.split("[")[0] in (ROOT / file).read_text(encoding="utf-8"), test
+
+
+def test_no_list_names_a_file_twice():
+    """YAML would drop all defects of the first place without a word."""
+    for path in LISTS.glob("*.yaml"):
+        files = re.findall(r"^[^ #].*(?=:$)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert files and len(set(files)) == len(files), path
 
 
 def test_few_survivors_are_known_and_each_has_its_reason():

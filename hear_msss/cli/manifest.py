@@ -24,6 +24,7 @@ from hear_msss.cli.jobs import EmbedSettings, Group, Job, Outcome
 from hear_msss.collection.sources import Stamp
 from hear_msss.graphs.cache import encoder_sha256
 from hear_msss.model import MSSS
+from hear_msss.options import SCENE_OPTIONS, TIMESTAMP_OPTIONS
 
 MANIFEST = "embeddings.jsonl"
 OPTIONS_OF_SPEED = {"chunk_size", "backend"}  # change embeddings by rounding only
@@ -49,7 +50,10 @@ Records = dict[tuple[str, str], Record]
 
 def identity_of(model: MSSS, settings: EmbedSettings) -> str:
     """A hash of all that a result depends on, except its sources: if it changes, the result is made again."""
-    options = {k: v for k, v in model.options.to_dict().items() if k not in OPTIONS_OF_SPEED}
+    no_matter = OPTIONS_OF_SPEED | set(SCENE_OPTIONS if settings.timestamps else TIMESTAMP_OPTIONS)
+    # Of encode_every the number that None stands for, which another version may change.
+    values = {**model.options.to_dict(), "encode_every": model.options.timestamps_per_window}
+    options = {name: value for name, value in values.items() if name not in no_matter}
     parts = [encoder_sha256(model.encoder), options, settings.timestamps, settings.format]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

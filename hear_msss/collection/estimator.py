@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from hear_msss.api import load_model
 from hear_msss.collection.many_files import embed_files
 from hear_msss.device import find_device
 from hear_msss.model import MSSS
+from hear_msss.options import TIMESTAMP_OPTIONS, Options
 
 try:
     from sklearn.base import BaseEstimator, TransformerMixin
@@ -21,6 +23,8 @@ except ImportError as error:
     raise ImportError(
         f"hear_msss.SceneEmbedder needs scikit-learn ({error}): pip install scikit-learn"
     ) from error
+
+OPTIONS = [field.name for field in fields(Options) if field.name not in TIMESTAMP_OPTIONS]
 
 
 @lru_cache(maxsize=2)
@@ -37,8 +41,8 @@ class SceneEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     Args:
         weights: name of bundled weights or path of a file; the default weights if empty.
-        features, scene, precision, backend, chunk_size: see :class:`hear_msss.options.Options`; what is None
-            comes from the weights.
+        features, scene, short_clip_windows, whole_clip, precision, backend, chunk_size: see
+            :class:`hear_msss.options.Options`; what is None comes from the weights.
         device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         decoders: threads that decode the next files meanwhile.
         bad: files that cannot be read: ``raise`` a ValueError that names them, or ``nan`` for a row of NaN.
@@ -49,6 +53,8 @@ class SceneEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         weights: str = "",
         features: str | None = None,
         scene: str | None = None,
+        short_clip_windows: int | None = None,
+        whole_clip: bool | None = None,
         precision: str | None = None,
         backend: str | None = None,
         chunk_size: int | None = None,
@@ -59,6 +65,8 @@ class SceneEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         self.weights = weights
         self.features = features
         self.scene = scene
+        self.short_clip_windows = short_clip_windows
+        self.whole_clip = whole_clip
         self.precision = precision
         self.backend = backend
         self.chunk_size = chunk_size
@@ -67,8 +75,7 @@ class SceneEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         self.bad = bad
 
     def _load(self) -> MSSS:
-        names = ("features", "scene", "precision", "backend", "chunk_size")
-        given = ((name, getattr(self, name)) for name in names)
+        given = ((name, getattr(self, name)) for name in OPTIONS)
         chosen = tuple((name, value) for name, value in given if value is not None)
         return _model(str(self.weights), self.device, chosen)
 

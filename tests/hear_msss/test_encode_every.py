@@ -36,6 +36,21 @@ def test_by_default_windows_are_150_ms_apart_or_as_far_as_the_hop(hop_ms, timest
     assert of_default.shape[1] < 2 or not torch.equal(of_default, of_one_more)
 
 
+def test_a_hop_that_was_rounded_by_a_calculation_is_the_hop_it_stands_for():
+    for hop_ms in (50 + 1e-10, 50, 50 - 1e-10):
+        assert hear_msss.load_model("untrained", hop_ms=hop_ms).options.timestamps_per_window == 3
+
+
+def test_encoded_windows_are_at_most_a_minute_apart():
+    """The last window may lie so far behind the clip, and all between takes memory."""
+    audio = torch.zeros(1, 160)
+    model = hear_msss.load_model("untrained", hop_ms=500, encode_every=120)
+    assert hear_msss.get_timestamp_embeddings(audio, model)[0].shape == (1, 1, 512)
+    with pytest.raises(ValueError, match=r"encode_every=121 with hop_ms=500: .* 60\.5 s apart; .*most 60 s"):
+        hear_msss.load_model("untrained", hop_ms=500, encode_every=121)
+    hear_msss.load_model("untrained", hop_ms=3_600_000, encode_every=1)
+
+
 @pytest.mark.parametrize("options", [{"encode_every": 0}, {"encode_every": 1.5}, {"encode_every": True}])
 def test_encode_every_is_checked(options):
     with pytest.raises(ValueError, match="encode_every"):

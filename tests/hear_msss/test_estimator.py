@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler  # noqa: E402
 
 import hear_msss  # noqa: E402
 from hear_msss import SceneEmbedder  # noqa: E402
+from hear_msss.options import Options  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,16 @@ def test_it_gives_scene_embeddings_for_lists_arrays_and_columns(tones):
     assert len(embedder.get_feature_names_out()) == found.shape[1] == embedder.n_features_out_ == 1024
     frame = embedder.set_output(transform="pandas").fit_transform(paths)
     assert list(frame.columns[:2]) == ["msss0", "msss1"]
+
+
+def test_it_has_every_option_that_can_change_a_scene_embedding(tones):
+    names = SceneEmbedder().get_params().keys()
+    assert names >= Options().to_dict().keys() - {"hop_ms", "timestamp", "encode_every"}
+    chosen = {"short_clip_windows": 1, "features": "h"}
+    for options in (chosen, {**chosen, "whole_clip": True}):
+        model = hear_msss.load_model("untrained", **options)
+        expected = [file.embedding for file in hear_msss.embed_files(tones[0][:2], model)]
+        assert np.array_equal(SceneEmbedder("untrained", **options).fit_transform(tones[0][:2]), expected)
 
 
 def test_bad_files_are_named_or_rows_of_nan(tones):

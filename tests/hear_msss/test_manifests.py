@@ -1,10 +1,14 @@
-"""The newest record of a result counts, whichever manifest it is in."""
+"""The newest record of a result counts, whichever manifest it is in, and tells what the result depends on."""
 
 import numpy as np
 import pytest
 import soundfile
 
+import hear_msss
+from hear_msss import options
 from hear_msss.__main__ import main
+from hear_msss.cli.jobs import EmbedSettings
+from hear_msss.cli.manifest import identity_of
 
 OTHER = ["--option", "scene=mean_max"]
 
@@ -47,3 +51,19 @@ def test_manifests_are_merged_in_any_order(embed, tmp_path, order):
         path.unlink()
     (out / "embeddings.jsonl").write_text("".join(lines[::order]))
     assert embed() == right
+
+
+def test_results_are_made_again_for_what_can_change_them_and_for_nothing_else(tmp_path, monkeypatch):
+    def identity(timestamps, **chosen):
+        settings = EmbedSettings("untrained", "", timestamps, "npy", "cpu", tmp_path)
+        return identity_of(hear_msss.load_model("untrained", **chosen), settings)
+
+    scene, timestamps = identity(False), identity(True)
+    assert scene != timestamps
+    assert scene != identity(False, short_clip_windows=1) and scene != identity(False, scene="mean_max")
+    assert timestamps == identity(True, short_clip_windows=1) == identity(True, scene="mean_max")
+    assert timestamps != identity(True, encode_every=1) and timestamps != identity(True, timestamp="mean")
+    assert scene == identity(False, encode_every=1) == identity(False, hop_ms=70)
+    assert timestamps == identity(True, encode_every=3)  # for which None stands
+    monkeypatch.setattr(options, "LONGEST_STEP_MS", 100.0)  # as a later version might have it
+    assert timestamps != identity(True) and timestamps == identity(True, encode_every=3)
