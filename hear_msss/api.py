@@ -52,8 +52,15 @@ def load_model(model_file_path: str = "", *, weights: str = "", **options: Any) 
             )
     with torch.device("cpu"), default_dtype(torch.float32):  # whatever the program around us has chosen
         loaded = untrained_weights() if name == UNTRAINED else load_weights(name)
-        defaults = loaded.info.get("options", {})
-        return MSSS(loaded.encoder, Options.from_dict({**defaults, **options}), loaded.levels)
+        stored = loaded.info.get("options", {})
+        try:
+            Options.from_dict(stored)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name}: the options that are stored in it cannot be used ({error}): the file is damaged, or of "
+                "a newer version of hear_msss; export the run again, or update hear_msss"
+            ) from error
+        return MSSS(loaded.encoder, Options.from_dict({**stored, **options}), loaded.levels)
 
 
 def _call(model: Any, audio: Tensor, **options: Any) -> Any:

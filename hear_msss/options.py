@@ -126,7 +126,7 @@ class Options:
             ValueError: a known option with a value that it cannot have.
         """
         if not isinstance(values, dict):
-            raise ValueError(f"options are {values!r}: expected names with values")
+            raise ValueError(f"options are {values!r}: expected names and values")
         known = [field.name for field in fields(cls)]
         for name in values:
             if name not in known:

@@ -60,6 +60,23 @@ def test_missing_file_names_what_would_do(tmp_path):
         hear_msss.load_model(str(tmp_path / "nothing.safetensors"))
 
 
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (None, "expected names and values"),
+        ("x", "expected names and values"),
+        ([1], "expected names and values"),
+        ({"short_clip_windows": 99}, "short_clip_windows=99: expected a whole number"),
+        ({"of_tomorrow": 1}, "unknown option 'of_tomorrow'.* or of a newer version"),
+    ],
+)
+def test_options_in_the_file_that_cannot_be_used_are_told_from_those_given(encoder, tmp_path, stored, message):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, Weights(encoder, None, {"options": stored}))
+    with pytest.raises(ValueError, match=rf"w\.safetensors: .*{message}"):
+        hear_msss.load_model(str(path), hop_ms=20)
+
+
 @pytest.mark.parametrize("keep", [0, 5, 1000, 100_000])
 def test_truncated_file(encoder, tmp_path, keep):
     path = tmp_path / "w.safetensors"
