@@ -57,8 +57,8 @@ def load_model(model_file_path: str = "", *, weights: str = "", **options: Any) 
             Options.from_dict(stored)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{name}: the options that are stored in it cannot be used ({error}): the file is damaged, or of "
-                "a newer version of hear_msss; export the run again, or update hear_msss"
+                f"{name}: the options stored in it cannot be used ({error}): the file is damaged, or "
+                "of a newer version of hear_msss; export the run again, or update hear_msss"
             ) from error
         return MSSS(loaded.encoder, Options.from_dict({**stored, **options}), loaded.levels)
 

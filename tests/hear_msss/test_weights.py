@@ -70,7 +70,7 @@ def test_missing_file_names_what_would_do(tmp_path):
         ({"of_tomorrow": 1}, "unknown option 'of_tomorrow'.* or of a newer version"),
     ],
 )
-def test_options_in_the_file_that_cannot_be_used_are_told_from_those_given(encoder, tmp_path, stored, message):
+def test_stored_options_that_cannot_be_used_are_told_from_those_given(encoder, tmp_path, stored, message):
     path = tmp_path / "w.safetensors"
     save_weights(path, Weights(encoder, None, {"options": stored}))
     with pytest.raises(ValueError, match=rf"w\.safetensors: .*{message}"):
