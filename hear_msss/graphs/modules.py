@@ -150,7 +150,7 @@ def export_graph(model: MSSS, what: str, path: str | Path) -> float:
         The largest difference to torch, relative to the largest value where that is above 1.
 
     Raises:
-        ValueError: ``what`` is none of :data:`GRAPHS`, or a model with ``whole_clip``.
+        ValueError: ``what`` is none of :data:`GRAPHS`, or a model with ``whole_clip`` or in half precision.
         ImportError: onnx or onnxruntime is not installed.
         RuntimeError: the graph differs from torch by more than 1e-4.
     """
@@ -158,6 +158,11 @@ def export_graph(model: MSSS, what: str, path: str | Path) -> float:
         raise ValueError(f"what={what!r}: expected one of {list(GRAPHS)}")
     if model.options.whole_clip:
         raise ValueError("whole_clip: a graph is of windows; export the model without this option")
+    if model.options.precision not in ("float32", "tf32"):
+        raise ValueError(
+            f"precision={model.options.precision!r}: a graph computes in float32; export the model with "
+            "precision='float32'"
+        )
     noise = torch.randn(3, 40_000, generator=torch.Generator().manual_seed(0)) / 10
     module: nn.Module
     if what in ("scene", "timestamps"):

@@ -119,3 +119,11 @@ def test_an_unknown_part_is_refused_and_a_wrong_graph_is_not_kept(model, tmp_pat
     with pytest.raises(RuntimeError, match="differs from torch"):
         export_graph(model, "h", tmp_path / "h.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_model_in_half_precision_is_refused(tmp_path, capsys, precision):
+    path = tmp_path / "scene.onnx"
+    command = ["export", "--model", "untrained", "--out", str(path), "--option", f"precision={precision}"]
+    assert main(command) == 2 and not path.exists()
+    assert "export the model with precision='float32'" in capsys.readouterr().err
