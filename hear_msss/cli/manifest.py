@@ -1,8 +1,8 @@
 """``embeddings.jsonl``: a line for each embedded sound, from which a repeated command knows what is done.
 
 Each part of a collection (``--part``) has a manifest of its own; all of them are read. Merging them is
-writing them one after the other, in any order, into ``embeddings.jsonl``: each line holds the number of the
-run that wrote it, and of the records of a result that of the latest run counts.
+writing them one after the other, in any order, into ``embeddings.jsonl``. Each line holds the number of the
+run that wrote it. If a result has several records, the record of the latest run counts.
 
 A run may end between a result and its line. So before a result is replaced, a line without an identity takes
 the place of each record of it: no old record can stand for the new result.
