@@ -73,8 +73,8 @@ def scene_starts(samples: int, short_clip_windows: int, config: ModelConfig) -> 
     """First frames of the windows of a clip of ``samples`` samples, counted from its margin's beginning.
 
     The windows of a short clip are a twelfth of a window apart, with the clip in their middle. Where a word
-    begins in a window then matters less. The windows of a longer clip cover it evenly, end to end, about half a
-    window apart.
+    begins in a window then matters less. The windows of a longer clip cover it evenly, end to end, about half
+    a window apart.
     """
     margins = scene_margins(samples, short_clip_windows, config)
     spare = config.frames(samples + sum(margins)) - config.segment_frames
