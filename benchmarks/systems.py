@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import torchaudio
@@ -75,11 +76,14 @@ class Straightforward:
         self.network.to(device)
         self.encoder = copy.deepcopy(encoder).to(device)
 
-    def _h(self, segments: Tensor) -> Tensor:
+    def _h(self, segments: Tensor, bands: Tensor) -> Tensor:
+        """h of segments whose mel bands are replaced by ``bands`` ``(segments, n_mels)`` of their own."""
         config, parts = self.config, []
         margin = (config.n_fft - config.win_length) // 2
-        for chunk in segments.split(chunk_size(None, segments.device)):
+        at_once = chunk_size(None, segments.device)
+        for chunk, taken in zip(segments.split(at_once), bands.split(at_once), strict=True):
             log_mel = torch.log(self.mel(F.pad(chunk, (margin, margin))) + config.log_offset)
+            log_mel = log_mel.gather(1, taken[..., None].expand_as(log_mel))
             x = (log_mel - config.log_mel_mean) / config.log_mel_std
             parts.append(self.encoder.head(self.network.extract_features(x[:, None])))
         return torch.cat(parts)
@@ -87,21 +91,30 @@ class Straightforward:
     def _segments(self, audio: Tensor, starts: list[int]) -> Tensor:
         return torch.cat([audio[:, s : s + self.config.segment_samples] for s in starts])
 
+    def _bands(self, bands: np.ndarray, audio: Tensor) -> Tensor:
+        """Of each window, for all sounds of a batch: in the order of :meth:`_segments`."""
+        return torch.from_numpy(bands).to(audio.device).repeat_interleave(len(audio), dim=0)
+
     @torch.no_grad()
     def timestamps(self, audio: Tensor) -> Tensor:
         count = windows.timestamp_count(audio.shape[1], 5, self.config)
         half = self.config.segment_samples // 2
         padded = F.pad(audio, (half, self.config.segment_samples))
-        h = self._h(self._segments(padded, [k * 800 for k in range(count)]))
+        bands = self._bands(windows.scene_bands(count, 0, self.config), audio)
+        h = self._h(self._segments(padded, [k * 800 for k in range(count)]), bands)
         return h[:, 1].view(count, len(audio), -1).transpose(0, 1)
 
     @torch.no_grad()
     def scene(self, audio: Tensor) -> Tensor:
-        samples, short_windows = audio.shape[1], Options().short_clip_windows
-        audio = F.pad(audio, windows.scene_margins(samples, short_windows, self.config))
-        starts = windows.scene_starts(samples, short_windows, self.config)
-        h = self._h(self._segments(audio, [int(s) * self.config.hop_length for s in starts]))
-        return h.mean(dim=1).view(len(starts), len(audio), -1).mean(dim=0)
+        options = Options()
+        cut = windows.scene_windows(
+            audio.shape[1], options.short_clip_windows, options.band_shift, self.config
+        )
+        segments = self._segments(
+            F.pad(audio, (cut.before, cut.behind)), [int(s) * self.config.hop_length for s in cut.starts]
+        )
+        h = self._h(segments, self._bands(cut.bands, audio))
+        return h.mean(dim=1).view(len(cut.starts), len(audio), -1).mean(dim=0)
 
 
 def passt(device: torch.device = CPU) -> System:

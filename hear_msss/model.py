@@ -91,21 +91,28 @@ class MSSS(nn.Module):
         return result
 
     def _pool_windows(
-        self, log_mel: Tensor, starts: np.ndarray, pooling: Callable[[Tensor], Tensor], size: int
+        self,
+        log_mel: Tensor,
+        starts: np.ndarray,
+        bands: np.ndarray,
+        pooling: Callable[[Tensor], Tensor],
+        size: int,
     ) -> Tensor:
         """Encode the windows that begin at ``starts`` in every clip: ``(sounds, windows, size)``.
 
-        ``pooling`` makes ``(n, size)`` of ``(n, T', dim)``.
+        ``bands`` ``(windows, n_mels)`` are the mel bands that a window is made of. ``pooling`` makes
+        ``(n, size)`` of ``(n, T', dim)``.
         """
         sounds, count = log_mel.shape[0], len(starts)
         cut = log_mel.unfold(2, self.config.segment_frames, 1)  # a view: (sounds, n_mels, starts, 96)
-        first_frames = torch.from_numpy(starts).to(log_mel.device)
+        first_frames, mel_bands = (torch.from_numpy(x).to(log_mel.device) for x in (starts, bands))
         result = log_mel.new_empty(sounds * count, size)
         at_once = chunk_size(self.options.chunk_size, log_mel.device)
         for begin in range(0, sounds * count, at_once):
             number = torch.arange(begin, min(begin + at_once, sounds * count), device=log_mel.device)
             sound = torch.div(number, count, rounding_mode="floor")
-            segments = cut[sound, :, first_frames[number % count]]
+            window = number % count
+            segments = cut[sound[:, None], mel_bands[window], first_frames[window, None]]
             result[begin : begin + at_once] = pooling(self.encode(segments))
         return result.view(sounds, count, size)
 
@@ -152,7 +159,8 @@ class MSSS(nn.Module):
         """
         starts = self.timestamp_starts(first, last)
         size = self.timestamp_embedding_size
-        encoded = self._pool_windows(self.log_mel(audio), starts, self._pool_timestamp, size)
+        bands = windows.scene_bands(len(starts), 0, self.config)
+        encoded = self._pool_windows(self.log_mel(audio), starts, bands, self._pool_timestamp, size)
         return interpolate(encoded, self.options.timestamps_per_window)[:, : last - first]
 
     def pool(self, h: Tensor, timestamps: bool) -> Tensor:
@@ -182,19 +190,17 @@ class MSSS(nn.Module):
         if self.options.whole_clip:
             h = self.encode_whole(audio)[:, : self.timestamp_count(audio.shape[1])]
             return self.pool(h, timestamps=False)
-        margins, starts = self.scene_windows(audio.shape[1])
-        pooled = self.embed_scene_windows(F.pad(audio, margins), starts)
+        cut = self.scene_windows(audio.shape[1])
+        log_mel = self.log_mel(F.pad(audio, (cut.before, cut.behind)))
+        pooled = self._pool_windows(
+            log_mel, cut.starts, cut.bands, self._pool_scene, self.scene_embedding_size
+        )
         return self.join_scene(pooled.mean(dim=1), pooled.amax(dim=1))
 
-    def scene_windows(self, samples: int) -> tuple[tuple[int, int], np.ndarray]:
-        """Zeros before and after a clip of ``samples`` samples, and the first frames of its windows."""
-        short = self.options.short_clip_windows
-        margins = windows.scene_margins(samples, short, self.config)
-        return margins, windows.scene_starts(samples, short, self.config)
-
-    def embed_scene_windows(self, audio: Tensor, starts: np.ndarray) -> Tensor:
-        """Windows that begin at frames ``starts`` of the clips: ``(sounds, windows, size)``."""
-        return self._pool_windows(self.log_mel(audio), starts, self._pool_scene, self.scene_embedding_size)
+    def scene_windows(self, samples: int) -> windows.SceneWindows:
+        """The windows of a clip of ``samples`` samples."""
+        options = self.options
+        return windows.scene_windows(samples, options.short_clip_windows, options.band_shift, self.config)
 
     def join_scene(self, mean: Tensor, largest: Tensor) -> Tensor:
         """Mean and maximum over a clip's windows, ``(sounds, size)`` each, to its scene embedding."""

@@ -14,11 +14,12 @@ from hear_msss.features import choices
 SCENES = ("mean", "mean_max", "frames")
 TIMESTAMPS = ("middle", "mean", "middle_mean", "frames")
 BACKENDS = ("auto", "torch", "onnxruntime")
-SCENE_OPTIONS = ("scene", "short_clip_windows")  # those that change scene embeddings only
+SCENE_OPTIONS = ("scene", "short_clip_windows", "band_shift")  # those that change scene embeddings only
 TIMESTAMP_OPTIONS = ("hop_ms", "timestamp", "encode_every")  # those that change timestamp embeddings only
 LONGEST_HOP_MS = 3_600_000.0
 LONGEST_STEP_MS = 150.0  # between encoded windows of timestamps, unless the hop is longer
-MOST_SHORT_CLIP_WINDOWS = 12  # more would see nothing but zeros of most clips
+MOST_SHORT_CLIP_WINDOWS = 24  # more would see nothing but zeros of most clips
+LARGEST_BAND_SHIFT = 16  # a quarter of the bands
 LONGEST_INTERPOLATED_MS = 60_000.0  # memory for a clip grows with it, however short the clip is
 LARGEST_COUNT = 1_000_000  # of windows, for chunk_size and encode_every
 
@@ -43,8 +44,11 @@ class Options:
             time; the timestamps between are interpolated linearly. None: as many as fit into 150 ms, which is
             3 with the default hop, and 1 with hops of more than 75 ms.
         short_clip_windows: windows of a scene embedding of a clip that is no longer than about one window
-            (1.1 s): so many, 80 ms apart, with the clip in their middle, whose embeddings are averaged. Where
+            (1.1 s): so many, 40 ms apart, with the clip in their middle, whose embeddings are averaged. Where
             a word begins then matters less. 1 is the fastest. Longer clips have windows half a window apart.
+        band_shift: every second window of a scene is shifted along frequency by so many mel bands, in turn
+            upwards and downwards, as if the speaker were smaller or larger. Who speaks, or how large what
+            sounds is, then matters less. 0: no shift, as in the paper. Timestamps are never shifted.
         chunk_size: windows in one pass through the encoder; changes memory and speed, not the embeddings. The
             default depends on the device, see :data:`hear_msss.device.CHUNK_SIZES`.
         precision: number format of the convolutions: ``float32``, ``tf32``, ``bf16`` or ``fp16``; the last
@@ -52,9 +56,9 @@ class Options:
             whatever torch's flags for TF32 say. ``tf32`` rounds on CUDA alone, elsewhere it is ``float32``.
             Front end, head and embeddings stay float32.
         whole_clip: a clip goes through the encoder in one pass, as the paper's authors do it, not window by
-            window. A timestamp is a frame of h, every 320 ms; ``hop_ms``, ``timestamp`` and ``encode_every``
-            have no effect. A scene is the mean of these frames (``scene`` ``mean`` or ``mean_max``). Torch
-            computes it; memory grows with the clip.
+            window. A timestamp is a frame of h, every 320 ms; ``hop_ms``, ``timestamp``, ``encode_every`` and
+            ``band_shift`` have no effect. A scene is the mean of these frames (``scene`` ``mean`` or
+            ``mean_max``). Torch computes it; memory grows with the clip.
         backend: what runs the encoder: ``torch``, ``onnxruntime`` (on the CPU only, equal to 1e-4), or
             ``auto``: ONNX Runtime on a CPU where it is installed, torch elsewhere.
     """
@@ -64,7 +68,8 @@ class Options:
     scene: str = "mean"
     timestamp: str = "middle"
     encode_every: int | None = None
-    short_clip_windows: int = 3
+    short_clip_windows: int = 5
+    band_shift: int = 2
     chunk_size: int | None = None
     precision: str = "float32"
     whole_clip: bool = False
@@ -83,7 +88,8 @@ class Options:
         self._check_whole_clip()
         if self.chunk_size is not None:
             _count("chunk_size", self.chunk_size)
-        _count("short_clip_windows", self.short_clip_windows, MOST_SHORT_CLIP_WINDOWS)
+        _count("short_clip_windows", self.short_clip_windows, largest=MOST_SHORT_CLIP_WINDOWS)
+        _count("band_shift", self.band_shift, smallest=0, largest=LARGEST_BAND_SHIFT)
         if self.encode_every is not None:
             _count("encode_every", self.encode_every)
         number = isinstance(self.hop_ms, (int, float)) and not isinstance(self.hop_ms, bool)
@@ -136,9 +142,9 @@ class Options:
         return cls(**values)
 
 
-def _count(name: str, value: object, largest: int = LARGEST_COUNT) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
-        raise ValueError(f"{name}={value!r}: expected a whole number from 1 to {largest}")
+def _count(name: str, value: object, smallest: int = 1, largest: int = LARGEST_COUNT) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not smallest <= value <= largest:
+        raise ValueError(f"{name}={value!r}: expected a whole number from {smallest} to {largest}")
 
 
 def _one_of(name: str, value: object, choices: Collection[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from hear_msss.config import ModelConfig
@@ -51,8 +53,8 @@ def scene_hop_frames(config: ModelConfig) -> int:
 
 
 def short_clip_hop_frames(config: ModelConfig) -> int:
-    """Between the windows of a clip that is no longer than about one window: 80 ms, where these are 960."""
-    return config.segment_frames // 12
+    """Between the windows of a clip that is no longer than about one window: 40 ms, where these are 960."""
+    return config.segment_frames // 24
 
 
 def is_short(samples: int, config: ModelConfig) -> bool:
@@ -60,26 +62,54 @@ def is_short(samples: int, config: ModelConfig) -> bool:
     return config.frames(samples) - config.segment_frames <= SCENE_REST * scene_hop_frames(config)
 
 
-def scene_margins(samples: int, windows: int, config: ModelConfig) -> tuple[int, int]:
-    """Zero samples before and after a short clip, which centre it in its ``windows``; otherwise (0, 0)."""
-    if not is_short(samples, config):
-        return 0, 0
-    seen = config.segment_samples + (windows - 1) * short_clip_hop_frames(config) * config.hop_length
-    missing = max(0, seen - samples)
-    return missing // 2, missing - missing // 2
+@dataclass(frozen=True, eq=False)
+class SceneWindows:
+    """The windows of a clip whose embeddings are averaged to its scene embedding.
 
-
-def scene_starts(samples: int, short_clip_windows: int, config: ModelConfig) -> np.ndarray:
-    """First frames of the windows of a clip of ``samples`` samples, counted from its margin's beginning.
-
-    The windows of a short clip are a twelfth of a window apart, with the clip in their middle. Where a word
-    begins in a window then matters less. The windows of a longer clip cover it evenly, end to end, about half
-    a window apart.
+    Attributes:
+        before, behind: zero samples that are put around the clip.
+        starts: first frames of the windows, ``(windows,)``, counted from the first of these zeros.
+        bands: the mel band of the clip that each band of a window is taken from, ``(windows, n_mels)``.
     """
-    margins = scene_margins(samples, short_clip_windows, config)
-    spare = config.frames(samples + sum(margins)) - config.segment_frames
-    if is_short(samples, config):
-        steps = np.arange(short_clip_windows, dtype=np.int64) * short_clip_hop_frames(config)
-        return (spare - int(steps[-1])) // 2 + steps
-    windows = 1 + int(np.ceil(spare / scene_hop_frames(config) - SCENE_REST))
-    return np.round(np.linspace(0, spare, windows)).astype(np.int64)
+
+    before: int
+    behind: int
+    starts: np.ndarray
+    bands: np.ndarray
+
+
+def scene_windows(
+    samples: int, short_clip_windows: int, band_shift: int, config: ModelConfig
+) -> SceneWindows:
+    """Where the windows of a clip of ``samples`` samples are, and by how many mel bands they are shifted.
+
+    The windows of a short clip are a 24th of a window apart, with the clip in their middle. Where a word
+    begins in a window then matters less. The windows of a longer clip cover it evenly, end to end, about half
+    a window apart. For ``band_shift`` see :func:`scene_bands`.
+    """
+    short = is_short(samples, config)
+    hop = short_clip_hop_frames(config)
+    missing = 0
+    if short:
+        seen = config.segment_samples + (short_clip_windows - 1) * hop * config.hop_length
+        missing = max(0, seen - samples)
+    spare = config.frames(samples + missing) - config.segment_frames
+    if short:
+        steps = np.arange(short_clip_windows, dtype=np.int64) * hop
+        starts = (spare - int(steps[-1])) // 2 + steps
+    else:
+        count = 1 + int(np.ceil(spare / scene_hop_frames(config) - SCENE_REST))
+        starts = np.round(np.linspace(0, spare, count)).astype(np.int64)
+    bands = scene_bands(len(starts), band_shift, config)
+    return SceneWindows(missing // 2, missing - missing // 2, starts, bands)
+
+
+def scene_bands(windows: int, band_shift: int, config: ModelConfig) -> np.ndarray:
+    """The band that each mel band of each window is taken from, ``(windows, n_mels)``.
+
+    Every second window is shifted along frequency, in turn upwards and downwards: by 0, ``band_shift``, 0,
+    ``-band_shift`` and so on. The band at the edge is repeated.
+    """
+    shifts = np.array([0, band_shift, 0, -band_shift])[np.arange(windows) % 4]
+    bands: np.ndarray = (np.arange(config.n_mels) - shifts[:, None]).clip(0, config.n_mels - 1)
+    return bands

@@ -67,6 +67,7 @@ class _Piece(Generic[Item]):
     item: Item
     cut: Tensor  # all windows of the log-mel as a view, (positions, n_mels, segment_frames)
     starts: NDArray[np.int64]  # positions of the windows that are wanted
+    bands: NDArray[np.int64]  # mel bands that these are made of, (windows, n_mels)
     pooled: Tensor  # (windows, size) on the CPU, filled as they are encoded
     scene: _Scene  # of the clip
     first: int = 0
@@ -135,7 +136,8 @@ def _pieces(items: Iterable[Item], model: MSSS, timestamps: bool) -> Iterator[_P
     for item in items:
         if item.clip is None:
             nothing = torch.zeros(0, device="cpu")
-            yield _Piece(item, nothing, np.zeros(0, np.int64), nothing, _Scene())
+            none = np.zeros(0, np.int64)
+            yield _Piece(item, nothing, none, none, nothing, _Scene())
             continue
         try:
             yield from (
@@ -155,22 +157,25 @@ def _timestamp_pieces(item: Item, clip: DecodedClip, model: MSSS) -> Iterator[_P
         last = min(first + at_once, count)
         begin, end = model.timestamp_span(first, last)
         starts = model.timestamp_starts(first, last)
-        piece = _cut(item, clip, model, begin, end, starts, model.timestamp_embedding_size, _Scene())
+        bands = windows.scene_bands(len(starts), 0, config)
+        size = model.timestamp_embedding_size
+        piece = _cut(item, clip, model, begin, end, starts, bands, size, _Scene())
         piece.first, piece.last, piece.ends_clip = first, last, last == count
         yield piece
 
 
 def _scene_pieces(item: Item, clip: DecodedClip, model: MSSS) -> Iterator[_Piece[Item]]:
     config = model.config
-    (before, _), starts = model.scene_windows(clip.samples)
+    chosen = model.scene_windows(clip.samples)
     scene = _Scene()
     at_once = max(1, PIECE_S * model.sample_rate // (windows.scene_hop_frames(config) * config.hop_length))
-    for number in range(0, len(starts), at_once):
-        part = starts[number : number + at_once]
-        begin = int(part[0]) * config.hop_length - before
-        end = int(part[-1]) * config.hop_length + config.segment_samples - before
-        piece = _cut(item, clip, model, begin, end, part - part[0], model.scene_embedding_size, scene)
-        piece.ends_clip = number + at_once >= len(starts)
+    for number in range(0, len(chosen.starts), at_once):
+        part, bands = (x[number : number + at_once] for x in (chosen.starts, chosen.bands))
+        begin = int(part[0]) * config.hop_length - chosen.before
+        end = int(part[-1]) * config.hop_length + config.segment_samples - chosen.before
+        size = model.scene_embedding_size
+        piece = _cut(item, clip, model, begin, end, part - part[0], bands, size, scene)
+        piece.ends_clip = number + at_once >= len(chosen.starts)
         yield piece
 
 
@@ -181,13 +186,14 @@ def _cut(
     begin: int,
     end: int,
     starts: NDArray[np.int64],
+    bands: NDArray[np.int64],
     size: int,
     scene: _Scene,
 ) -> _Piece[Item]:
     device = next(model.parameters()).device
     log_mel = model.log_mel(clip.read(begin, end).to(device))
     cut = log_mel[0].unfold(1, model.config.segment_frames, 1).transpose(0, 1)
-    return _Piece(item, cut, starts, torch.empty(len(starts), size, device="cpu"), scene)
+    return _Piece(item, cut, starts, bands, torch.empty(len(starts), size, device="cpu"), scene)
 
 
 def _encode(queue: Iterable[_Piece[Item]], model: MSSS, number: int, timestamps: bool) -> int:
@@ -198,8 +204,11 @@ def _encode(queue: Iterable[_Piece[Item]], model: MSSS, number: int, timestamps:
     for piece in queue:
         share = min(left, len(piece.starts) - piece.taken)
         if share:
-            chosen = torch.from_numpy(piece.starts[piece.taken : piece.taken + share])
-            segments.append(piece.cut[chosen.to(piece.cut.device)])
+            taken = slice(piece.taken, piece.taken + share)
+            starts, bands = (
+                torch.from_numpy(x[taken]).to(piece.cut.device) for x in (piece.starts, piece.bands)
+            )
+            segments.append(piece.cut[starts[:, None], bands])
             piece.taken += share
             shares.append((piece, share))
             left -= share

@@ -64,11 +64,16 @@ class _FromAudio(nn.Module):
         self.model, self.config = model, model.config
         self.log_mel = TraceableLogMel(model.front_end)
 
-    def encode(self, audio: Tensor, starts: Tensor) -> Tensor:
-        """Windows that begin at frames ``starts`` of every clip: ``(sounds * windows, T', dim)``."""
-        frames = starts[:, None] + torch.arange(self.config.segment_frames)
-        windows = self.log_mel(audio)[:, :, frames]  # (sounds, n_mels, windows, 96)
-        h: Tensor = self.model.encoder(windows.transpose(1, 2).flatten(0, 1))
+    def encode(self, audio: Tensor, starts: Tensor, shifts: Tensor) -> Tensor:
+        """Windows that begin at frames ``starts`` of every clip: ``(sounds * windows, T', dim)``.
+
+        ``shifts`` ``(windows,)`` are the mel bands by which they are shifted upwards.
+        """
+        config = self.config
+        frames = starts[:, None] + torch.arange(config.segment_frames)
+        bands = (torch.arange(config.n_mels) - shifts[:, None]).clamp(0, config.n_mels - 1)
+        windows = self.log_mel(audio)[:, bands[:, :, None], frames[:, None]]  # (sounds, windows, n_mels, 96)
+        h: Tensor = self.model.encoder(windows.flatten(0, 1))
         return h
 
     def zeros(self, audio: Tensor, samples: int) -> Tensor:
@@ -79,11 +84,11 @@ class SceneGraph(_FromAudio):
     """``(sounds, samples)`` to what :func:`hear_msss.get_scene_embeddings` returns."""
 
     def forward(self, audio: Tensor) -> Tensor:
-        before, behind, starts = self.windows(torch.as_tensor(audio.shape[1]))
+        before, behind, starts, shifts = self.windows(torch.as_tensor(audio.shape[1]))
         most = self.zeros(audio, self.most_zeros)
         padded = torch.cat([most, audio, most], dim=1)
         padded = padded[:, self.most_zeros - before : self.most_zeros + audio.shape[1] + behind]
-        pooled = self.model._pool_scene(self.encode(padded, starts))
+        pooled = self.model._pool_scene(self.encode(padded, starts, shifts))
         pooled = pooled.reshape(audio.shape[0], -1, self.model.scene_embedding_size)
         return self.model.join_scene(pooled.mean(dim=1), pooled.amax(dim=1))
 
@@ -98,8 +103,8 @@ class SceneGraph(_FromAudio):
         """Before or after a clip."""
         return (self.most_samples + 1) // 2
 
-    def windows(self, samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """:meth:`hear_msss.model.MSSS.scene_windows` in tensors: zeros before and after, first frames."""
+    def windows(self, samples: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """:func:`hear_msss.windows.scene_windows` in tensors: zeros around, first frames, shifts."""
         short_windows, hop = self.model.options.short_clip_windows, scene_hop_frames(self.config)
         short_hop = short_clip_hop_frames(self.config)
         short = self.spare_frames(samples) <= SCENE_REST * hop
@@ -110,7 +115,8 @@ class SceneGraph(_FromAudio):
         first = (spare - (short_windows - 1) * short_hop) // 2
         evenly = (number.double() * (spare.double() / (long_windows - 1).double())).round().long()
         starts = torch.where(short, first + number * short_hop, evenly)
-        return missing // 2, missing - missing // 2, starts
+        shifts = torch.tensor([0, 1, 0, -1])[number % 4] * self.model.options.band_shift
+        return missing // 2, missing - missing // 2, starts, shifts
 
     def spare_frames(self, samples: Tensor) -> Tensor:
         """Frames of a clip beyond one window; below 0 for a shorter clip."""
@@ -129,7 +135,7 @@ class TimestampsGraph(_FromAudio):
         behind = self.zeros(audio, config.segment_samples - half + every * hop_samples)
         padded = torch.cat([self.zeros(audio, half), audio, behind], dim=1)
         starts = count_up((last + every - 1) // every + 1) * (every * model.hop_frames)
-        pooled = model._pool_timestamp(self.encode(padded, starts))
+        pooled = model._pool_timestamp(self.encode(padded, starts, torch.zeros_like(starts)))
         pooled = pooled.reshape(audio.shape[0], -1, model.timestamp_embedding_size)
         embeddings = interpolate(pooled, every)[:, : last + 1]
         times_ms = count_up(last + 1).double() * (1000 * hop_samples) / config.sample_rate

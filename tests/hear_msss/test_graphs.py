@@ -94,9 +94,11 @@ def test_windows_in_tensors_are_the_models_for_windows_of_any_length(length):
     for count in (1, 3, 12):
         model = MSSS(encoder, Options(short_clip_windows=count, backend="torch"))
         for samples in (1, 400, *range(5_200, 40_000, 501), 480_000, 57_600_123):
-            before, behind, starts = SceneGraph(model).windows(torch.as_tensor(samples))
-            margins, expected = model.scene_windows(samples)
-            assert (int(before), int(behind)) == margins and starts.tolist() == expected.tolist()
+            before, behind, starts, shifts = SceneGraph(model).windows(torch.as_tensor(samples))
+            expected = model.scene_windows(samples)
+            assert (int(before), int(behind)) == (expected.before, expected.behind)
+            assert starts.tolist() == expected.starts.tolist()
+            assert shifts.tolist() == (32 - expected.bands[:, 32]).tolist()
 
 
 @pytest.mark.parametrize("options", [{}, {"encode_every": 3, "hop_ms": 40}])

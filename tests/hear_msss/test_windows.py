@@ -51,9 +51,9 @@ def test_every_timestamp_has_a_window_centred_on_it(samples, hop):
 )
 def test_scene_windows_cover_the_clip(samples, short_windows, length):
     config = ModelConfig(segment_frames=length)
-    before, behind = windows.scene_margins(samples, short_windows, config)
-    starts = windows.scene_starts(samples, short_windows, config)
-    frames = (before + samples + behind - 400) // 160 + 1
+    cut = windows.scene_windows(samples, short_windows, 0, config)
+    starts = cut.starts
+    frames = (cut.before + samples + cut.behind - 400) // 160 + 1
     covered = np.zeros(frames, dtype=bool)
     for start in starts:
         assert 0 <= start <= frames - length
@@ -72,24 +72,36 @@ def test_scene_windows_cover_the_clip(samples, short_windows, length):
 )
 def test_an_eighth_of_a_window_more_needs_no_window_of_its_own(frames, count):
     """A clip of 1 s (98 frames) is one window in its middle; else windows are about half a window apart."""
-    starts = windows.scene_starts(400 + (frames - 1) * 160, 1, CONFIG)
+    starts = windows.scene_windows(400 + (frames - 1) * 160, 1, 0, CONFIG).starts
     assert len(starts) == count
     assert starts[0] == (0 if count > 1 else (frames - 96) // 2)
 
 
-@given(samples=st.integers(1, 17_679), short_windows=st.integers(1, 12))
-def test_the_windows_of_a_short_clip_are_80_ms_apart_around_its_middle(samples, short_windows):
-    before, behind = windows.scene_margins(samples, short_windows, CONFIG)
-    starts = windows.scene_starts(samples, short_windows, CONFIG)
-    assert 0 <= behind - before <= 1
-    assert len(starts) == short_windows and np.all(np.diff(starts) == 8)
-    middle = (starts[0] + starts[-1]) / 2 * 160 + 15_600 / 2 - before  # of all windows, in the clip
+@given(samples=st.integers(1, 17_679), short_windows=st.integers(1, 24))
+def test_the_windows_of_a_short_clip_are_40_ms_apart_around_its_middle(samples, short_windows):
+    cut = windows.scene_windows(samples, short_windows, 0, CONFIG)
+    assert 0 <= cut.behind - cut.before <= 1
+    assert len(cut.starts) == short_windows and np.all(np.diff(cut.starts) == 4)
+    middle = (cut.starts[0] + cut.starts[-1]) / 2 * 160 + 15_600 / 2 - cut.before  # of all windows
     assert abs(middle - samples / 2) <= 160
 
 
 def test_a_clip_just_too_long_to_be_short_has_no_zeros_around_it():
-    assert windows.scene_margins(17_680, 3, CONFIG) == (0, 0)
-    assert len(windows.scene_starts(17_680, 3, CONFIG)) == 2
+    cut = windows.scene_windows(17_680, 3, 0, CONFIG)
+    assert (cut.before, cut.behind) == (0, 0)
+    assert len(cut.starts) == 2
+
+
+@pytest.mark.parametrize("samples", [16_000, 64_000])
+@pytest.mark.parametrize("band_shift", [0, 1, 5])
+def test_every_second_window_is_shifted_up_and_down_in_turn(samples, band_shift):
+    cut = windows.scene_windows(samples, 5, band_shift, CONFIG)
+    assert cut.bands.shape == (len(cut.starts), 64) and len(cut.starts) >= 5
+    log_mel = np.arange(64) ** 2  # a number for each band
+    for number, bands in enumerate(cut.bands):
+        shift = {0: 0, 1: band_shift, 2: 0, 3: -band_shift}[number % 4]
+        padded = np.pad(log_mel, band_shift, mode="edge")
+        assert np.array_equal(log_mel[bands], padded[band_shift - shift :][:64])
 
 
 @pytest.mark.parametrize("hop_ms", [0, -50, 5, 25, 50.5])
