@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 import torchaudio
@@ -22,7 +21,7 @@ import hear_msss
 from hear_msss import windows
 from hear_msss.device import chunk_size
 from hear_msss.encoder import Encoder, stock_network
-from hear_msss.model import MSSS
+from hear_msss.model import MSSS, shifted_bands
 from hear_msss.options import Options
 from hear_msss.tf32 import products
 from hear_msss.weights import untrained_encoder
@@ -76,14 +75,16 @@ class Straightforward:
         self.network.to(device)
         self.encoder = copy.deepcopy(encoder).to(device)
 
-    def _h(self, segments: Tensor, bands: Tensor) -> Tensor:
-        """h of segments whose mel bands are replaced by ``bands`` ``(segments, n_mels)`` of their own."""
+    def _h(self, segments: Tensor, shifts: Tensor | None = None) -> Tensor:
+        """h of segments, each shifted upwards by its number of mel bands in ``shifts``."""
         config, parts = self.config, []
         margin = (config.n_fft - config.win_length) // 2
         at_once = chunk_size(None, segments.device)
-        for chunk, taken in zip(segments.split(at_once), bands.split(at_once), strict=True):
+        for first, chunk in zip(range(0, len(segments), at_once), segments.split(at_once), strict=True):
             log_mel = torch.log(self.mel(F.pad(chunk, (margin, margin))) + config.log_offset)
-            log_mel = log_mel.gather(1, taken[..., None].expand_as(log_mel))
+            if shifts is not None:
+                bands = shifted_bands(shifts[first : first + at_once], config.n_mels)
+                log_mel = log_mel.gather(1, bands[..., None].expand_as(log_mel))
             x = (log_mel - config.log_mel_mean) / config.log_mel_std
             parts.append(self.encoder.head(self.network.extract_features(x[:, None])))
         return torch.cat(parts)
@@ -91,17 +92,12 @@ class Straightforward:
     def _segments(self, audio: Tensor, starts: list[int]) -> Tensor:
         return torch.cat([audio[:, s : s + self.config.segment_samples] for s in starts])
 
-    def _bands(self, bands: np.ndarray, audio: Tensor) -> Tensor:
-        """Of each window, for all sounds of a batch: in the order of :meth:`_segments`."""
-        return torch.from_numpy(bands).to(audio.device).repeat_interleave(len(audio), dim=0)
-
     @torch.no_grad()
     def timestamps(self, audio: Tensor) -> Tensor:
         count = windows.timestamp_count(audio.shape[1], 5, self.config)
         half = self.config.segment_samples // 2
         padded = F.pad(audio, (half, self.config.segment_samples))
-        bands = self._bands(windows.scene_bands(count, 0, self.config), audio)
-        h = self._h(self._segments(padded, [k * 800 for k in range(count)]), bands)
+        h = self._h(self._segments(padded, [k * 800 for k in range(count)]))
         return h[:, 1].view(count, len(audio), -1).transpose(0, 1)
 
     @torch.no_grad()
@@ -113,7 +109,8 @@ class Straightforward:
         segments = self._segments(
             F.pad(audio, (cut.before, cut.behind)), [int(s) * self.config.hop_length for s in cut.starts]
         )
-        h = self._h(segments, self._bands(cut.bands, audio))
+        shifts = torch.from_numpy(cut.shifts).to(audio.device)
+        h = self._h(segments, shifts.repeat_interleave(len(audio)))
         return h.mean(dim=1).view(len(cut.starts), len(audio), -1).mean(dim=0)
 
 

@@ -94,25 +94,26 @@ class MSSS(nn.Module):
         self,
         log_mel: Tensor,
         starts: np.ndarray,
-        bands: np.ndarray,
+        shifts: np.ndarray,
         pooling: Callable[[Tensor], Tensor],
         size: int,
     ) -> Tensor:
         """Encode the windows that begin at ``starts`` in every clip: ``(sounds, windows, size)``.
 
-        ``bands`` ``(windows, n_mels)`` are the mel bands that a window is made of. ``pooling`` makes
-        ``(n, size)`` of ``(n, T', dim)``.
+        Each is shifted upwards by its number of mel bands in ``shifts``. ``pooling`` makes ``(n, size)`` of
+        ``(n, T', dim)``.
         """
         sounds, count = log_mel.shape[0], len(starts)
         cut = log_mel.unfold(2, self.config.segment_frames, 1)  # a view: (sounds, n_mels, starts, 96)
-        first_frames, mel_bands = (torch.from_numpy(x).to(log_mel.device) for x in (starts, bands))
+        first_frames, bands_up = (torch.from_numpy(x).to(log_mel.device) for x in (starts, shifts))
         result = log_mel.new_empty(sounds * count, size)
         at_once = chunk_size(self.options.chunk_size, log_mel.device)
         for begin in range(0, sounds * count, at_once):
             number = torch.arange(begin, min(begin + at_once, sounds * count), device=log_mel.device)
             sound = torch.div(number, count, rounding_mode="floor")
             window = number % count
-            segments = cut[sound[:, None], mel_bands[window], first_frames[window, None]]
+            bands = shifted_bands(bands_up[window], self.config.n_mels)
+            segments = cut[sound[:, None], bands, first_frames[window, None]]
             result[begin : begin + at_once] = pooling(self.encode(segments))
         return result.view(sounds, count, size)
 
@@ -158,9 +159,8 @@ class MSSS(nn.Module):
             first, last: numbers of timestamps, ``first`` a multiple of ``options.timestamps_per_window``.
         """
         starts = self.timestamp_starts(first, last)
-        size = self.timestamp_embedding_size
-        bands = windows.scene_bands(len(starts), 0, self.config)
-        encoded = self._pool_windows(self.log_mel(audio), starts, bands, self._pool_timestamp, size)
+        unshifted, size = np.zeros_like(starts), self.timestamp_embedding_size
+        encoded = self._pool_windows(self.log_mel(audio), starts, unshifted, self._pool_timestamp, size)
         return interpolate(encoded, self.options.timestamps_per_window)[:, : last - first]
 
     def pool(self, h: Tensor, timestamps: bool) -> Tensor:
@@ -193,7 +193,7 @@ class MSSS(nn.Module):
         cut = self.scene_windows(audio.shape[1])
         log_mel = self.log_mel(F.pad(audio, (cut.before, cut.behind)))
         pooled = self._pool_windows(
-            log_mel, cut.starts, cut.bands, self._pool_scene, self.scene_embedding_size
+            log_mel, cut.starts, cut.shifts, self._pool_scene, self.scene_embedding_size
         )
         return self.join_scene(pooled.mean(dim=1), pooled.amax(dim=1))
 
@@ -217,6 +217,14 @@ class MSSS(nn.Module):
     def forward(self, audio: Tensor, timestamps: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Scene embeddings of ``(sounds, samples)``, or timestamp embeddings and times."""
         return self.timestamp_embeddings(audio) if timestamps else self.scene_embeddings(audio)
+
+
+def shifted_bands(shifts: Tensor, n_mels: int) -> Tensor:
+    """The mel bands that windows shifted upwards by ``shifts`` bands consist of: ``(windows, n_mels)``.
+
+    The lowest or highest band stands for those beyond it.
+    """
+    return (torch.arange(n_mels, device=shifts.device) - shifts[:, None]).clamp(0, n_mels - 1)
 
 
 def interpolate(embeddings: Tensor, every: int) -> Tensor:

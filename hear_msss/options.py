@@ -56,9 +56,9 @@ class Options:
             whatever torch's flags for TF32 say. ``tf32`` rounds on CUDA alone, elsewhere it is ``float32``.
             Front end, head and embeddings stay float32.
         whole_clip: a clip goes through the encoder in one pass, as the paper's authors do it, not window by
-            window. A timestamp is a frame of h, every 320 ms; ``hop_ms``, ``timestamp``, ``encode_every`` and
-            ``band_shift`` have no effect. A scene is the mean of these frames (``scene`` ``mean`` or
-            ``mean_max``). Torch computes it; memory grows with the clip.
+            window. A timestamp is a frame of h, every 320 ms; ``hop_ms``, ``timestamp``, ``encode_every``,
+            ``short_clip_windows`` and ``band_shift`` have no effect. A scene is the mean of these frames
+            (``scene`` ``mean`` or ``mean_max``). Torch computes it; memory grows with the clip.
         backend: what runs the encoder: ``torch``, ``onnxruntime`` (on the CPU only, equal to 1e-4), or
             ``auto``: ONNX Runtime on a CPU where it is installed, torch elsewhere.
     """

@@ -69,23 +69,24 @@ class SceneWindows:
     Attributes:
         before, behind: zero samples that are put around the clip.
         starts: first frames of the windows, ``(windows,)``, counted from the first of these zeros.
-        bands: the mel band of the clip that each band of a window is taken from, ``(windows, n_mels)``.
+        shifts: mel bands by which each window's log-mel is moved upwards, ``(windows,)``; downwards if
+            negative.
     """
 
     before: int
     behind: int
     starts: np.ndarray
-    bands: np.ndarray
+    shifts: np.ndarray
 
 
 def scene_windows(
     samples: int, short_clip_windows: int, band_shift: int, config: ModelConfig
 ) -> SceneWindows:
-    """Where the windows of a clip of ``samples`` samples are, and by how many mel bands they are shifted.
+    """Where the windows of a clip of ``samples`` samples are, and by how many mel bands each is shifted.
 
     The windows of a short clip are a 24th of a window apart, with the clip in their middle. Where a word
     begins in a window then matters less. The windows of a longer clip cover it evenly, end to end, about half
-    a window apart. For ``band_shift`` see :func:`scene_bands`.
+    a window apart. Their shifts are 0, ``band_shift``, 0, ``-band_shift`` in turn, beginning with the first.
     """
     short = is_short(samples, config)
     hop = short_clip_hop_frames(config)
@@ -100,16 +101,5 @@ def scene_windows(
     else:
         count = 1 + int(np.ceil(spare / scene_hop_frames(config) - SCENE_REST))
         starts = np.round(np.linspace(0, spare, count)).astype(np.int64)
-    bands = scene_bands(len(starts), band_shift, config)
-    return SceneWindows(missing // 2, missing - missing // 2, starts, bands)
-
-
-def scene_bands(windows: int, band_shift: int, config: ModelConfig) -> np.ndarray:
-    """The band that each mel band of each window is taken from, ``(windows, n_mels)``.
-
-    Every second window is shifted along frequency, in turn upwards and downwards: by 0, ``band_shift``, 0,
-    ``-band_shift`` and so on. The band at the edge is repeated.
-    """
-    shifts = np.array([0, band_shift, 0, -band_shift])[np.arange(windows) % 4]
-    bands: np.ndarray = (np.arange(config.n_mels) - shifts[:, None]).clip(0, config.n_mels - 1)
-    return bands
+    shifts = np.array([0, band_shift, 0, -band_shift])[np.arange(len(starts)) % 4]
+    return SceneWindows(missing // 2, missing - missing // 2, starts, shifts)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hear_msss import whole_clip, windows
 from hear_msss.device import chunk_size
-from hear_msss.model import MSSS, interpolate
+from hear_msss.model import MSSS, interpolate, shifted_bands
 from hear_msss.streaming import DecodedClip
 
 PIECE_S = 20  # seconds of audio whose log-mel is held at once
@@ -67,7 +67,7 @@ class _Piece(Generic[Item]):
     item: Item
     cut: Tensor  # all windows of the log-mel as a view, (positions, n_mels, segment_frames)
     starts: NDArray[np.int64]  # positions of the windows that are wanted
-    bands: NDArray[np.int64]  # mel bands that these are made of, (windows, n_mels)
+    shifts: NDArray[np.int64]  # mel bands by which each of these is shifted upwards
     pooled: Tensor  # (windows, size) on the CPU, filled as they are encoded
     scene: _Scene  # of the clip
     first: int = 0
@@ -157,9 +157,8 @@ def _timestamp_pieces(item: Item, clip: DecodedClip, model: MSSS) -> Iterator[_P
         last = min(first + at_once, count)
         begin, end = model.timestamp_span(first, last)
         starts = model.timestamp_starts(first, last)
-        bands = windows.scene_bands(len(starts), 0, config)
-        size = model.timestamp_embedding_size
-        piece = _cut(item, clip, model, begin, end, starts, bands, size, _Scene())
+        unshifted, size = np.zeros_like(starts), model.timestamp_embedding_size
+        piece = _cut(item, clip, model, begin, end, starts, unshifted, size, _Scene())
         piece.first, piece.last, piece.ends_clip = first, last, last == count
         yield piece
 
@@ -170,11 +169,11 @@ def _scene_pieces(item: Item, clip: DecodedClip, model: MSSS) -> Iterator[_Piece
     scene = _Scene()
     at_once = max(1, PIECE_S * model.sample_rate // (windows.scene_hop_frames(config) * config.hop_length))
     for number in range(0, len(chosen.starts), at_once):
-        part, bands = (x[number : number + at_once] for x in (chosen.starts, chosen.bands))
+        part, shifts = (x[number : number + at_once] for x in (chosen.starts, chosen.shifts))
         begin = int(part[0]) * config.hop_length - chosen.before
         end = int(part[-1]) * config.hop_length + config.segment_samples - chosen.before
         size = model.scene_embedding_size
-        piece = _cut(item, clip, model, begin, end, part - part[0], bands, size, scene)
+        piece = _cut(item, clip, model, begin, end, part - part[0], shifts, size, scene)
         piece.ends_clip = number + at_once >= len(chosen.starts)
         yield piece
 
@@ -186,14 +185,14 @@ def _cut(
     begin: int,
     end: int,
     starts: NDArray[np.int64],
-    bands: NDArray[np.int64],
+    shifts: NDArray[np.int64],
     size: int,
     scene: _Scene,
 ) -> _Piece[Item]:
     device = next(model.parameters()).device
     log_mel = model.log_mel(clip.read(begin, end).to(device))
     cut = log_mel[0].unfold(1, model.config.segment_frames, 1).transpose(0, 1)
-    return _Piece(item, cut, starts, bands, torch.empty(len(starts), size, device="cpu"), scene)
+    return _Piece(item, cut, starts, shifts, torch.empty(len(starts), size, device="cpu"), scene)
 
 
 def _encode(queue: Iterable[_Piece[Item]], model: MSSS, number: int, timestamps: bool) -> int:
@@ -205,10 +204,10 @@ def _encode(queue: Iterable[_Piece[Item]], model: MSSS, number: int, timestamps:
         share = min(left, len(piece.starts) - piece.taken)
         if share:
             taken = slice(piece.taken, piece.taken + share)
-            starts, bands = (
-                torch.from_numpy(x[taken]).to(piece.cut.device) for x in (piece.starts, piece.bands)
+            starts, shifts = (
+                torch.from_numpy(x[taken]).to(piece.cut.device) for x in (piece.starts, piece.shifts)
             )
-            segments.append(piece.cut[starts[:, None], bands])
+            segments.append(piece.cut[starts[:, None], shifted_bands(shifts, model.config.n_mels)])
             piece.taken += share
             shares.append((piece, share))
             left -= share

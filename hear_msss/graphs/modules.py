@@ -15,7 +15,7 @@ from hear_msss.features import Features
 from hear_msss.files import replacing
 from hear_msss.frontend import FrontEnd
 from hear_msss.graphs.onnx_export import check_difference, difference_to, to_onnx
-from hear_msss.model import MSSS, interpolate
+from hear_msss.model import MSSS, interpolate, shifted_bands
 from hear_msss.windows import SCENE_REST, scene_hop_frames, short_clip_hop_frames
 
 GRAPHS = {
@@ -67,11 +67,10 @@ class _FromAudio(nn.Module):
     def encode(self, audio: Tensor, starts: Tensor, shifts: Tensor) -> Tensor:
         """Windows that begin at frames ``starts`` of every clip: ``(sounds * windows, T', dim)``.
 
-        ``shifts`` ``(windows,)`` are the mel bands by which they are shifted upwards.
+        Each is shifted upwards by its number of mel bands in ``shifts``.
         """
-        config = self.config
-        frames = starts[:, None] + torch.arange(config.segment_frames)
-        bands = (torch.arange(config.n_mels) - shifts[:, None]).clamp(0, config.n_mels - 1)
+        frames = starts[:, None] + torch.arange(self.config.segment_frames)
+        bands = shifted_bands(shifts, self.config.n_mels)
         windows = self.log_mel(audio)[:, bands[:, :, None], frames[:, None]]  # (sounds, windows, n_mels, 96)
         h: Tensor = self.model.encoder(windows.flatten(0, 1))
         return h
@@ -104,7 +103,7 @@ class SceneGraph(_FromAudio):
         return (self.most_samples + 1) // 2
 
     def windows(self, samples: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """:func:`hear_msss.windows.scene_windows` in tensors: zeros around, first frames, shifts."""
+        """:func:`hear_msss.windows.scene_windows` in tensors: zeros before and behind, starts, shifts."""
         short_windows, hop = self.model.options.short_clip_windows, scene_hop_frames(self.config)
         short_hop = short_clip_hop_frames(self.config)
         short = self.spare_frames(samples) <= SCENE_REST * hop
