@@ -104,7 +104,7 @@ class Straightforward:
     def scene(self, audio: Tensor) -> Tensor:
         options = Options()
         cut = windows.scene_windows(
-            audio.shape[1], options.short_clip_windows, options.band_shift, self.config
+            audio.shape[1], options.short_clip_windows, options.short_clip_band_shift, self.config
         )
         segments = self._segments(
             F.pad(audio, (cut.before, cut.behind)), [int(s) * self.config.hop_length for s in cut.starts]

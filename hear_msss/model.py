@@ -200,7 +200,9 @@ class MSSS(nn.Module):
     def scene_windows(self, samples: int) -> windows.SceneWindows:
         """The windows of a clip of ``samples`` samples."""
         options = self.options
-        return windows.scene_windows(samples, options.short_clip_windows, options.band_shift, self.config)
+        return windows.scene_windows(
+            samples, options.short_clip_windows, options.short_clip_band_shift, self.config
+        )
 
     def join_scene(self, mean: Tensor, largest: Tensor) -> Tensor:
         """Mean and maximum over a clip's windows, ``(sounds, size)`` each, to its scene embedding."""

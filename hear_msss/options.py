@@ -14,8 +14,9 @@ from hear_msss.features import choices
 SCENES = ("mean", "mean_max", "frames")
 TIMESTAMPS = ("middle", "mean", "middle_mean", "frames")
 BACKENDS = ("auto", "torch", "onnxruntime")
-SCENE_OPTIONS = ("scene", "short_clip_windows", "band_shift")  # those that change scene embeddings only
-TIMESTAMP_OPTIONS = ("hop_ms", "timestamp", "encode_every")  # those that change timestamp embeddings only
+# Those that change scene embeddings only, and timestamp embeddings only.
+SCENE_OPTIONS = ("scene", "short_clip_windows", "short_clip_band_shift")
+TIMESTAMP_OPTIONS = ("hop_ms", "timestamp", "encode_every")
 LONGEST_HOP_MS = 3_600_000.0
 LONGEST_STEP_MS = 150.0  # between encoded windows of timestamps, unless the hop is longer
 MOST_SHORT_CLIP_WINDOWS = 24  # more would see nothing but zeros of most clips
@@ -46,9 +47,9 @@ class Options:
         short_clip_windows: windows of a scene embedding of a clip that is no longer than about one window
             (1.1 s): so many, 40 ms apart, with the clip in their middle, whose embeddings are averaged. Where
             a word begins then matters less. 1 is the fastest. Longer clips have windows half a window apart.
-        band_shift: every second window of a scene is shifted along frequency by so many mel bands, in turn
-            upwards and downwards, as if the speaker were smaller or larger. Who speaks, or how large what
-            sounds is, then matters less. 0: no shift, as in the paper. Timestamps are never shifted.
+        short_clip_band_shift: every second window of such a clip is shifted along frequency by so many mel
+            bands, in turn upwards and downwards, as if the speaker were smaller or larger. Who speaks then
+            matters less. 0: no shift. It has no effect with ``short_clip_windows=1``.
         chunk_size: windows in one pass through the encoder; changes memory and speed, not the embeddings. The
             default depends on the device, see :data:`hear_msss.device.CHUNK_SIZES`.
         precision: number format of the convolutions: ``float32``, ``tf32``, ``bf16`` or ``fp16``; the last
@@ -56,9 +57,9 @@ class Options:
             whatever torch's flags for TF32 say. ``tf32`` rounds on CUDA alone, elsewhere it is ``float32``.
             Front end, head and embeddings stay float32.
         whole_clip: a clip goes through the encoder in one pass, as the paper's authors do it, not window by
-            window. A timestamp is a frame of h, every 320 ms; ``hop_ms``, ``timestamp``, ``encode_every``,
-            ``short_clip_windows`` and ``band_shift`` have no effect. A scene is the mean of these frames
-            (``scene`` ``mean`` or ``mean_max``). Torch computes it; memory grows with the clip.
+            window. A timestamp is a frame of h, every 320 ms; ``hop_ms``, ``timestamp``, ``encode_every`` and
+            the options of short clips have no effect. A scene is the mean of these frames (``scene`` ``mean``
+            or ``mean_max``). Torch computes it; memory grows with the clip.
         backend: what runs the encoder: ``torch``, ``onnxruntime`` (on the CPU only, equal to 1e-4), or
             ``auto``: ONNX Runtime on a CPU where it is installed, torch elsewhere.
     """
@@ -69,7 +70,7 @@ class Options:
     timestamp: str = "middle"
     encode_every: int | None = None
     short_clip_windows: int = 5
-    band_shift: int = 2
+    short_clip_band_shift: int = 2
     chunk_size: int | None = None
     precision: str = "float32"
     whole_clip: bool = False
@@ -89,7 +90,7 @@ class Options:
         if self.chunk_size is not None:
             _count("chunk_size", self.chunk_size)
         _count("short_clip_windows", self.short_clip_windows, largest=MOST_SHORT_CLIP_WINDOWS)
-        _count("band_shift", self.band_shift, smallest=0, largest=LARGEST_BAND_SHIFT)
+        _count("short_clip_band_shift", self.short_clip_band_shift, smallest=0, largest=LARGEST_BAND_SHIFT)
         if self.encode_every is not None:
             _count("encode_every", self.encode_every)
         number = isinstance(self.hop_ms, (int, float)) and not isinstance(self.hop_ms, bool)

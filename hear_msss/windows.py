@@ -80,26 +80,23 @@ class SceneWindows:
 
 
 def scene_windows(
-    samples: int, short_clip_windows: int, band_shift: int, config: ModelConfig
+    samples: int, short_clip_windows: int, short_clip_band_shift: int, config: ModelConfig
 ) -> SceneWindows:
     """Where the windows of a clip of ``samples`` samples are, and by how many mel bands each is shifted.
 
-    The windows of a short clip are a 24th of a window apart, with the clip in their middle. Where a word
-    begins in a window then matters less. The windows of a longer clip cover it evenly, end to end, about half
-    a window apart. Their shifts are 0, ``band_shift``, 0, ``-band_shift`` in turn, beginning with the first.
+    The windows of a short clip are a 24th of a window apart, with the clip in their middle. Their shifts are
+    0, ``short_clip_band_shift``, 0, ``-short_clip_band_shift`` in turn, beginning with the first. So it
+    matters less where a word begins, and who speaks. The windows of a longer clip cover it evenly, end to
+    end, about half a window apart, and are not shifted.
     """
-    short = is_short(samples, config)
-    hop = short_clip_hop_frames(config)
-    missing = 0
-    if short:
-        seen = config.segment_samples + (short_clip_windows - 1) * hop * config.hop_length
-        missing = max(0, seen - samples)
-    spare = config.frames(samples + missing) - config.segment_frames
-    if short:
-        steps = np.arange(short_clip_windows, dtype=np.int64) * hop
-        starts = (spare - int(steps[-1])) // 2 + steps
-    else:
+    if not is_short(samples, config):
+        spare = config.frames(samples) - config.segment_frames
         count = 1 + int(np.ceil(spare / scene_hop_frames(config) - SCENE_REST))
         starts = np.round(np.linspace(0, spare, count)).astype(np.int64)
-    shifts = np.array([0, band_shift, 0, -band_shift])[np.arange(len(starts)) % 4]
-    return SceneWindows(missing // 2, missing - missing // 2, starts, shifts)
+        return SceneWindows(0, 0, starts, np.zeros_like(starts))
+    number = np.arange(short_clip_windows, dtype=np.int64)
+    steps = number * short_clip_hop_frames(config)
+    missing = max(0, config.segment_samples + int(steps[-1]) * config.hop_length - samples)
+    spare = config.frames(samples + missing) - config.segment_frames
+    shifts = np.array([0, short_clip_band_shift, 0, -short_clip_band_shift])[number % 4]
+    return SceneWindows(missing // 2, missing - missing // 2, (spare - int(steps[-1])) // 2 + steps, shifts)

@@ -41,8 +41,8 @@ class SceneEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     Args:
         weights: name of bundled weights or path of a file; the default weights if empty.
-        features, scene, short_clip_windows, band_shift, whole_clip, precision, backend, chunk_size: see
-            :class:`hear_msss.options.Options`; what is None comes from the weights.
+        features, scene, short_clip_windows, short_clip_band_shift, whole_clip, precision, backend,
+            chunk_size: see :class:`hear_msss.options.Options`; what is None comes from the weights.
         device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         decoders: threads that decode the next files meanwhile.
         bad: files that cannot be read: ``raise`` a ValueError that names them, or ``nan`` for a row of NaN.
@@ -54,7 +54,7 @@ class SceneEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         features: str | None = None,
         scene: str | None = None,
         short_clip_windows: int | None = None,
-        band_shift: int | None = None,
+        short_clip_band_shift: int | None = None,
         whole_clip: bool | None = None,
         precision: str | None = None,
         backend: str | None = None,
@@ -67,7 +67,7 @@ class SceneEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         self.features = features
         self.scene = scene
         self.short_clip_windows = short_clip_windows
-        self.band_shift = band_shift
+        self.short_clip_band_shift = short_clip_band_shift
         self.whole_clip = whole_clip
         self.precision = precision
         self.backend = backend

@@ -114,7 +114,8 @@ class SceneGraph(_FromAudio):
         first = (spare - (short_windows - 1) * short_hop) // 2
         evenly = (number.double() * (spare.double() / (long_windows - 1).double())).round().long()
         starts = torch.where(short, first + number * short_hop, evenly)
-        shifts = torch.tensor([0, 1, 0, -1])[number % 4] * self.model.options.band_shift
+        in_turn = torch.tensor([0, 1, 0, -1])[number % 4] * self.model.options.short_clip_band_shift
+        shifts = torch.where(short, in_turn, 0)
         return missing // 2, missing - missing // 2, starts, shifts
 
     def spare_frames(self, samples: Tensor) -> Tensor:

@@ -64,8 +64,8 @@ def test_it_gives_scene_embeddings_for_lists_arrays_and_columns(tones):
 def test_it_has_every_option_that_can_change_a_scene_embedding(tones):
     names = SceneEmbedder().get_params().keys()
     assert names >= Options().to_dict().keys() - {"hop_ms", "timestamp", "encode_every"}
-    chosen = {"short_clip_windows": 2, "band_shift": 0, "features": "h"}
-    for options in (chosen, {**chosen, "band_shift": 5}, {**chosen, "whole_clip": True}):
+    chosen = {"short_clip_windows": 2, "short_clip_band_shift": 0, "features": "h"}
+    for options in (chosen, {**chosen, "short_clip_band_shift": 5}, {**chosen, "whole_clip": True}):
         model = hear_msss.load_model("untrained", **options)
         expected = [file.embedding for file in hear_msss.embed_files(tones[0][:2], model)]
         assert np.array_equal(SceneEmbedder("untrained", **options).fit_transform(tones[0][:2]), expected)

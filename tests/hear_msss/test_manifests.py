@@ -60,7 +60,7 @@ def test_results_are_made_again_for_what_can_change_them_and_for_nothing_else(tm
 
     scene, timestamps = identity(False), identity(True)
     assert scene != timestamps
-    for of_scenes in ({"short_clip_windows": 1}, {"band_shift": 1}, {"scene": "mean_max"}):
+    for of_scenes in ({"short_clip_windows": 1}, {"short_clip_band_shift": 1}, {"scene": "mean_max"}):
         assert scene != identity(False, **of_scenes) and timestamps == identity(True, **of_scenes)
     assert timestamps != identity(True, encode_every=1) and timestamps != identity(True, timestamp="mean")
     assert scene == identity(False, encode_every=1) == identity(False, hop_ms=70)

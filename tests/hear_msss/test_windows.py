@@ -92,13 +92,10 @@ def test_a_clip_just_too_long_to_be_short_has_no_zeros_around_it():
     assert len(cut.starts) == 2
 
 
-@pytest.mark.parametrize("samples", [16_000, 64_000])
-@pytest.mark.parametrize("band_shift", [0, 1, 5])
-def test_every_second_window_is_shifted_up_and_down_in_turn(samples, band_shift):
-    cut = windows.scene_windows(samples, 5, band_shift, CONFIG)
-    assert len(cut.shifts) == len(cut.starts) >= 5
-    for number, shift in enumerate(cut.shifts):
-        assert shift == {0: 0, 1: band_shift, 2: 0, 3: -band_shift}[number % 4]
+@pytest.mark.parametrize("bands", [0, 1, 5])
+def test_every_second_window_of_a_short_clip_is_shifted_up_and_down_in_turn(bands):
+    assert windows.scene_windows(16_000, 6, bands, CONFIG).shifts.tolist() == [0, bands, 0, -bands, 0, bands]
+    assert windows.scene_windows(17_680, 6, bands, CONFIG).shifts.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("hop_ms", [0, -50, 5, 25, 50.5])
