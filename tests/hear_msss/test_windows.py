@@ -46,7 +46,7 @@ def test_every_timestamp_has_a_window_centred_on_it(samples, hop):
 
 @given(
     samples=st.integers(1, 800_000),
-    short_windows=st.integers(1, 12),
+    short_windows=st.integers(1, 24),
     length=st.sampled_from([32, 64, 96, 192]),
 )
 def test_scene_windows_cover_the_clip(samples, short_windows, length):
