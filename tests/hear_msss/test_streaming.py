@@ -27,7 +27,7 @@ def embedded(path, model, timestamps):
 
 @pytest.fixture(autouse=True)
 def short_blocks(monkeypatch):
-    monkeypatch.setattr(batching, "PIECE_S", 2)
+    monkeypatch.setattr(batching, "PIECE_S", 1)
     monkeypatch.setattr(streaming, "IN_MEMORY_BYTES", 100_000)
 
 
