@@ -92,7 +92,7 @@ def test_scene_is_the_whole_way_for_clips_of_any_length(tmp_path, scene):
 def test_windows_in_tensors_are_the_models_for_windows_of_any_length(length):
     encoder = untrained_encoder(ModelConfig(segment_frames=length))
     for count, shift in ((1, 0), (5, 2), (24, 3)):
-        model = MSSS(encoder, Options(short_clip_windows=count, band_shift=shift, backend="torch"))
+        model = MSSS(encoder, Options(short_clip_windows=count, short_clip_band_shift=shift, backend="torch"))
         for samples in (1, 400, *range(5_200, 40_000, 501), 480_000, 57_600_123):
             before, behind, starts, shifts = SceneGraph(model).windows(torch.as_tensor(samples))
             expected = model.scene_windows(samples)
