@@ -47,9 +47,9 @@ class Options:
         short_clip_windows: windows of a scene embedding of a clip that is no longer than about one window
             (1.1 s): so many, 40 ms apart, with the clip in their middle, whose embeddings are averaged. Where
             a word begins then matters less. 1 is the fastest. Longer clips have windows half a window apart.
-        short_clip_band_shift: every second window of such a clip is shifted along frequency by so many mel
-            bands, in turn upwards and downwards, as if the speaker were smaller or larger. Who speaks then
-            matters less. 0: no shift. It has no effect with ``short_clip_windows=1``.
+        short_clip_band_shift: every second window of a clip of at most 1.1 s is shifted along frequency by so
+            many mel bands, in turn upwards and downwards, as if the speaker were smaller or larger. Who
+            speaks then matters less. 0: no shift. It has no effect with ``short_clip_windows=1``.
         chunk_size: windows in one pass through the encoder; changes memory and speed, not the embeddings. The
             default depends on the device, see :data:`hear_msss.device.CHUNK_SIZES`.
         precision: number format of the convolutions: ``float32``, ``tf32``, ``bf16`` or ``fp16``; the last

@@ -21,6 +21,7 @@ import hear_msss.__main__
 import pretrain.__main__
 from benchmarks import pictures, scores
 from benchmarks.results import DOCUMENTS, still_true
+from hear_msss.options import Options
 from hear_msss.weights import DEFAULT, bundled, fingerprint
 
 ROOT = Path(__file__).parents[1]
@@ -161,6 +162,16 @@ def test_commands_name_verbs_and_options_that_exist(page: Path) -> None:
         for argument in arguments:
             if argument.startswith("--"):
                 assert argument.split("=")[0] in known, f"{program} {verb} {argument}"
+
+
+def test_the_table_of_options_has_each_with_its_default() -> None:
+    page = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
+    [table] = re.findall(r"^\| option \| default \|.*\n(?:\|.*\n)+", page, re.M)
+    rows = dict(re.findall(r"^\| `(\w+)` \| `?([\w.]*)", table, re.M))
+    for name, default in Options().to_dict().items():
+        assert name in rows, name
+        if default is not None:  # for None there are words
+            assert rows[name] == str(default).lower().removesuffix(".0"), name
 
 
 def anchors(page: Path) -> set[str]:
