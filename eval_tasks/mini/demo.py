@@ -29,6 +29,7 @@ from eval_tasks.metrics import METRICS
 from eval_tasks.mini import TASKS_DIR
 from eval_tasks.report.table import chance
 from eval_tasks.runs import harness
+from eval_tasks.runs.describe import ask
 from eval_tasks.runs.display import RunDisplay
 from eval_tasks.runs.run import RunSettings, TaskResult, log_tail, run_tasks
 from eval_tasks.tasks.task_folder import TaskFolder, find_tasks
@@ -120,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
     start = time.monotonic()
     console = Console()
     tasks = find_tasks([TASKS_DIR])
+    ask(args.module, args.model)  # a module that cannot be loaded is refused before anything is computed
     valid = validate(args.module, args.model, args.out / "validator.log", console)
     by_module: dict[str, list[TaskResult]] = {}
     for module, model in ((BASELINE, ""), (args.module, args.model)):

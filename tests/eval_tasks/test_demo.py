@@ -79,7 +79,7 @@ def test_demo_shows_finished_work_without_doing_it_again(out, monkeypatch, capsy
 
 
 @pytest.mark.parametrize(("status", "error"), [(1, ""), (0, "no memory"), (1, "no memory")])
-def test_what_fails_is_said_and_is_the_exit_status(tmp_path, monkeypatch, capsys, status, error):
+def test_what_fails_is_said_and_is_the_exit_status(out, monkeypatch, capsys, status, error):
     def run_tasks(module, *args, **options):
         scores = {
             task: {metric: Score(value) for metric, value in SCORES[task].items()} for task in MINI_TASKS
@@ -91,11 +91,24 @@ def test_what_fails_is_said_and_is_the_exit_status(tmp_path, monkeypatch, capsys
 
     monkeypatch.setattr(demo, "run_tasks", run_tasks)
     validator_saying(monkeypatch, "Looks good!" if status == 0 else "timestamps go backwards", status)
-    assert command_line.main(["demo", "--module", "toy_module", "--out", str(tmp_path)]) == 1
+    assert command_line.main(["demo", "--module", "toy_module", "--out", str(out)]) == 1
     shown = capsys.readouterr().out
     assert ("timestamps go backwards" in shown) == bool(status)
     assert ("mini_keywords-v1-small failed" in shown and error in shown) == bool(error)
     assert "0.375" in shown  # what went well is shown all the same
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--model", "mine.safetensors"], "no such file"), (["--module", "toy_modul"], "no module 'toy_modul'")],
+)
+def test_what_cannot_be_loaded_is_refused_before_the_baseline_is_computed(
+    out, monkeypatch, capsys, arguments, words
+):
+    monkeypatch.setattr(demo, "validate", lambda *arguments: pytest.fail("validated"))
+    monkeypatch.setattr(demo, "run_tasks", lambda *arguments: pytest.fail("computed"))
+    assert command_line.main(["demo", "--out", str(out), *arguments]) == 1
+    assert words in capsys.readouterr().err
 
 
 def test_a_validator_that_stops_early_has_not_approved(tmp_path, monkeypatch, capsys):
