@@ -126,16 +126,20 @@ def take_steps(
         The number of the signal that stopped it, or 0.
     """
     settings = state.settings
-    (saved_s,) = agree_on_largest(meter.elapsed_s)
+    (begun_s,) = agree_on_largest(meter.elapsed_s)
+    saved_s, first_step, first_step_s = begun_s, state.step, 0.0
     while True:
         elapsed_s, stopped_by = agree_on_largest(meter.elapsed_s, stop.received)
+        if state.step == first_step + 1:
+            first_step_s = elapsed_s - begun_s
         progress = budget.progress(state.step, elapsed_s)
         if progress >= 1 or stopped_by:
             return int(stopped_by)
         segments = next(batches, None)
         if segments is None:
             return stop.received
-        rate = learning_rate(settings, state.step, progress)
+        spent_on_steps = budget.progress(state.step, elapsed_s - first_step_s)
+        rate = learning_rate(settings, state.step, progress, spent_on_steps)
         metrics, norm = take_step(state, segments, rate)
         meter.add(state.step, metrics)
 

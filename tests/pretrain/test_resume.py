@@ -11,6 +11,7 @@ from pretrain.__main__ import main
 from pretrain.budget import StopSignals
 from pretrain.checkpoint import load_checkpoint
 from pretrain.runlog import LOG, read_log
+from pretrain.step import take_step
 from pretrain.train import train
 
 
@@ -93,6 +94,25 @@ def test_minutes_count_over_resumes(tmp_path):
     assert first["step"] >= 1 and first["elapsed_s"] >= 1
     assert train(settings(steps=None, minutes=1 / 60), Noise(), tmp_path, resume=True) == 0
     assert load_checkpoint(tmp_path)["step"] == first["step"]
+
+
+@pytest.mark.parametrize("first_step_s", [0.0, 300.0])
+def test_a_slow_first_step_does_not_end_the_warm_up(first_step_s, tmp_path, monkeypatch):
+    """As where it compiles the encoder: here for half of ten minutes. Each further step takes a second."""
+    clock = [0.0]
+
+    def take_step_later(state, segments, rate):
+        clock[0] += 1.0 if clock[0] else 1.0 + first_step_s
+        if state.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take_step(state, segments, rate)
+
+    monkeypatch.setattr("pretrain.train.Meter.elapsed_s", property(lambda meter: clock[0]))
+    monkeypatch.setattr("pretrain.train.take_step", take_step_later)
+    by_time = settings(steps=None, minutes=10, learning_rate=0.1, warmup_steps=5, log_every=1)
+    assert train(by_time, Noise(), tmp_path) == 128 + signal.SIGTERM
+    rates = [record["learning_rate"] for record in read_log(tmp_path)]
+    assert rates == pytest.approx([0.02, 0.04, 0.06, 0.08])
 
 
 def test_a_late_second_signal_has_its_usual_effect(monkeypatch):
