@@ -103,15 +103,14 @@ class Straightforward:
     @torch.no_grad()
     def scene(self, audio: Tensor) -> Tensor:
         options = Options()
-        cut = windows.scene_windows(
+        chosen = windows.scene_windows(
             audio.shape[1], options.short_clip_windows, options.short_clip_band_shift, self.config
         )
-        segments = self._segments(
-            F.pad(audio, (cut.before, cut.behind)), [int(s) * self.config.hop_length for s in cut.starts]
-        )
-        shifts = torch.from_numpy(cut.shifts).to(audio.device)
+        padded = F.pad(audio, (chosen.before, chosen.behind))
+        segments = self._segments(padded, [int(s) * self.config.hop_length for s in chosen.starts])
+        shifts = torch.from_numpy(chosen.shifts).to(audio.device)
         h = self._h(segments, shifts.repeat_interleave(len(audio)))
-        return h.mean(dim=1).view(len(cut.starts), len(audio), -1).mean(dim=0)
+        return h.mean(dim=1).view(len(chosen.starts), len(audio), -1).mean(dim=0)
 
 
 def passt(device: torch.device = CPU) -> System:

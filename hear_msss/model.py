@@ -190,10 +190,10 @@ class MSSS(nn.Module):
         if self.options.whole_clip:
             h = self.encode_whole(audio)[:, : self.timestamp_count(audio.shape[1])]
             return self.pool(h, timestamps=False)
-        cut = self.scene_windows(audio.shape[1])
-        log_mel = self.log_mel(F.pad(audio, (cut.before, cut.behind)))
+        chosen = self.scene_windows(audio.shape[1])
+        log_mel = self.log_mel(F.pad(audio, (chosen.before, chosen.behind)))
         pooled = self._pool_windows(
-            log_mel, cut.starts, cut.shifts, self._pool_scene, self.scene_embedding_size
+            log_mel, chosen.starts, chosen.shifts, self._pool_scene, self.scene_embedding_size
         )
         return self.join_scene(pooled.mean(dim=1), pooled.amax(dim=1))
 

@@ -155,12 +155,10 @@ def _timestamp_pieces(item: Item, clip: DecodedClip, model: MSSS) -> Iterator[_P
     at_once = every * max(1, round(PIECE_S * model.sample_rate / (every * hop * config.hop_length)))
     for first in range(0, count, at_once):
         last = min(first + at_once, count)
-        begin, end = model.timestamp_span(first, last)
+        cut = _cut(clip, model, *model.timestamp_span(first, last))
         starts = model.timestamp_starts(first, last)
-        unshifted, size = np.zeros_like(starts), model.timestamp_embedding_size
-        piece = _cut(item, clip, model, begin, end, starts, unshifted, size, _Scene())
-        piece.first, piece.last, piece.ends_clip = first, last, last == count
-        yield piece
+        pooled = torch.empty(len(starts), model.timestamp_embedding_size, device="cpu")
+        yield _Piece(item, cut, starts, np.zeros_like(starts), pooled, _Scene(), first, last)
 
 
 def _scene_pieces(item: Item, clip: DecodedClip, model: MSSS) -> Iterator[_Piece[Item]]:
@@ -172,27 +170,17 @@ def _scene_pieces(item: Item, clip: DecodedClip, model: MSSS) -> Iterator[_Piece
         part, shifts = (x[number : number + at_once] for x in (chosen.starts, chosen.shifts))
         begin = int(part[0]) * config.hop_length - chosen.before
         end = int(part[-1]) * config.hop_length + config.segment_samples - chosen.before
-        size = model.scene_embedding_size
-        piece = _cut(item, clip, model, begin, end, part - part[0], shifts, size, scene)
-        piece.ends_clip = number + at_once >= len(chosen.starts)
-        yield piece
+        cut = _cut(clip, model, begin, end)
+        pooled = torch.empty(len(part), model.scene_embedding_size, device="cpu")
+        ends_clip = number + at_once >= len(chosen.starts)
+        yield _Piece(item, cut, part - part[0], shifts, pooled, scene, ends_clip=ends_clip)
 
 
-def _cut(
-    item: Item,
-    clip: DecodedClip,
-    model: MSSS,
-    begin: int,
-    end: int,
-    starts: NDArray[np.int64],
-    shifts: NDArray[np.int64],
-    size: int,
-    scene: _Scene,
-) -> _Piece[Item]:
+def _cut(clip: DecodedClip, model: MSSS, begin: int, end: int) -> Tensor:
+    """All windows in samples ``[begin, end)`` of a clip: ``(positions, n_mels, segment_frames)``, a view."""
     device = next(model.parameters()).device
     log_mel = model.log_mel(clip.read(begin, end).to(device))
-    cut = log_mel[0].unfold(1, model.config.segment_frames, 1).transpose(0, 1)
-    return _Piece(item, cut, starts, shifts, torch.empty(len(starts), size, device="cpu"), scene)
+    return log_mel[0].unfold(1, model.config.segment_frames, 1).transpose(0, 1)
 
 
 def _encode(queue: Iterable[_Piece[Item]], model: MSSS, number: int, timestamps: bool) -> int:
