@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from eval_tasks.errors import UserError
-from hear_msss.files import is_running
 
 LONGEST_NAME_BYTES = 240  # of the 255 that file systems take, the rest is for the temporary name
 
@@ -54,6 +53,24 @@ def leftovers(path: Path) -> list[Path]:
         if process.isdecimal() and not is_running(int(process)):
             found.append(leftover)
     return found
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # someone else's
+        return True
+    return not _is_zombie(process)
+
+
+def _is_zombie(process: int) -> bool:
+    """Whether a process has ended and its parent has not asked for its status; known on Linux only."""
+    try:
+        return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False
 
 
 def unsafe_name(name: str) -> str:

@@ -49,13 +49,12 @@ def remove_leftovers(folder: Path) -> None:
 
 def _remove_if_left(part: Path) -> None:
     match = PART.fullmatch(part.name)
-    if match and match[1] == _machine() and not is_running(int(match[2])):
+    if match and match[1] == _machine() and not _is_running(int(match[2])):
         with suppress(OSError):
             part.unlink()
 
 
-def is_running(process: int) -> bool:
-    """Whether a process of this machine runs; True where that cannot be told."""
+def _is_running(process: int) -> bool:
     if os.name != "posix":  # there, the signal 0 is no question
         return True
     try:

@@ -24,19 +24,17 @@ def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimize
     return kind(groups, lr=settings.learning_rate, fused=True)
 
 
-def learning_rate(
-    settings: Settings, step: int, progress: float, spent_on_steps: float | None = None
-) -> float:
+def learning_rate(settings: Settings, step: int, progress: float, warming: float | None = None) -> float:
     """The rate of a step.
 
     Args:
         settings: peak rate, warm-up and schedule.
         step: number of steps taken before it.
         progress: spent share of the budget, 0 to 1.
-        spent_on_steps: the same without the first step, which may take minutes where it compiles the encoder;
-            warm-up ends by this share. Default: ``progress``.
+        warming: the share of the budget that counts for the end of the warm-up: ``progress``, or less where a
+            first step compiled the encoder for minutes.
     """
-    warming = progress if spent_on_steps is None else spent_on_steps
+    warming = progress if warming is None else warming
     warm_up = max((step + 1) / max(1, settings.warmup_steps), warming / LONGEST_WARM_UP)
     rate = settings.learning_rate * min(1.0, warm_up)
     if settings.schedule == "cosine":

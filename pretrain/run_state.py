@@ -33,6 +33,7 @@ class RunState:
         optimizer: of the learner's parameters.
         average: moving average of the learner, where the settings ask for one.
         step: steps taken.
+        first_steps_s: seconds that the first step of each process of the run took.
     """
 
     settings: Settings
@@ -42,6 +43,7 @@ class RunState:
     optimizer: torch.optim.Optimizer
     average: AveragedModel | None
     step: int = 0
+    first_steps_s: float = 0.0
 
     @classmethod
     def fresh(cls, settings: Settings, device: torch.device) -> RunState:
@@ -82,6 +84,7 @@ class RunState:
         return {
             "step": self.step,
             "elapsed_s": elapsed_s,
+            "first_steps_s": self.first_steps_s,
             "learner": self.learner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -100,6 +103,7 @@ class RunState:
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             self.step, elapsed_s = int(state["step"]), float(state["elapsed_s"])
+            self.first_steps_s = float(state.get("first_steps_s", 0.0))
         except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{folder / CHECKPOINT} does not fit the settings ({error}): resume with the settings that "

@@ -127,19 +127,19 @@ def take_steps(
     """
     settings = state.settings
     (begun_s,) = agree_on_largest(meter.elapsed_s)
-    saved_s, first_step, first_step_s = begun_s, state.step, 0.0
+    saved_s, first_step = begun_s, state.step
     while True:
         elapsed_s, stopped_by = agree_on_largest(meter.elapsed_s, stop.received)
         if state.step == first_step + 1:
-            first_step_s = elapsed_s - begun_s
+            state.first_steps_s += elapsed_s - begun_s
         progress = budget.progress(state.step, elapsed_s)
         if progress >= 1 or stopped_by:
             return int(stopped_by)
         segments = next(batches, None)
         if segments is None:
             return stop.received
-        spent_on_steps = budget.progress(state.step, elapsed_s - first_step_s)
-        rate = learning_rate(settings, state.step, progress, spent_on_steps)
+        warming = budget.progress(state.step, elapsed_s - state.first_steps_s)
+        rate = learning_rate(settings, state.step, progress, warming)
         metrics, norm = take_step(state, segments, rate)
         meter.add(state.step, metrics)
 

@@ -1,8 +1,10 @@
 """Kills, signals and resumes: a run goes on as if nothing had been."""
 
+import math
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 from training_runs import Noise, same, sets, settings, start
@@ -40,7 +42,7 @@ def test_ten_steps_straight_equal_five_kill_9_resume_five(corpus, tmp_path):
     assert process.wait(timeout=300) == 0, process.stderr.read()
     a, b = load_checkpoint(straight), load_checkpoint(killed)
     for state in (a, b):
-        state.pop("elapsed_s")
+        del state["elapsed_s"], state["first_steps_s"]
     assert a["step"] == 10 and same(a, b)
     timeless = [
         [
@@ -96,23 +98,52 @@ def test_minutes_count_over_resumes(tmp_path):
     assert load_checkpoint(tmp_path)["step"] == first["step"]
 
 
-@pytest.mark.parametrize("first_step_s", [0.0, 300.0])
-def test_a_slow_first_step_does_not_end_the_warm_up(first_step_s, tmp_path, monkeypatch):
-    """As where it compiles the encoder: here for half of ten minutes. Each further step takes a second."""
-    clock = [0.0]
+@pytest.fixture
+def clock(monkeypatch):
+    """A run's clock, in which a step takes ``step_s`` and the first of a process ``compile_s`` more."""
+    clock = SimpleNamespace(now_s=0.0, step_s=1.0, compile_s=0.0, stop_at=10)
 
-    def take_step_later(state, segments, rate):
-        clock[0] += 1.0 if clock[0] else 1.0 + first_step_s
-        if state.step == 3:
+    def take_step_by_the_clock(state, segments, rate):
+        clock.now_s += clock.step_s + clock.compile_s
+        clock.compile_s = 0.0
+        if state.step == clock.stop_at - 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return take_step(state, segments, rate)
 
-    monkeypatch.setattr("pretrain.train.Meter.elapsed_s", property(lambda meter: clock[0]))
-    monkeypatch.setattr("pretrain.train.take_step", take_step_later)
-    by_time = settings(steps=None, minutes=10, learning_rate=0.1, warmup_steps=5, log_every=1)
-    assert train(by_time, Noise(), tmp_path) == 128 + signal.SIGTERM
-    rates = [record["learning_rate"] for record in read_log(tmp_path)]
-    assert rates == pytest.approx([0.02, 0.04, 0.06, 0.08])
+    monkeypatch.setattr("pretrain.train.Meter.elapsed_s", property(lambda meter: clock.now_s))
+    monkeypatch.setattr("pretrain.train.take_step", take_step_by_the_clock)
+    return clock
+
+
+def rates_by_the_clock(folder, schedule, resume=False):
+    by_time = {"steps": None, "minutes": 10, "learning_rate": 1e-3, "warmup_steps": 20, "log_every": 1}
+    run = settings(**by_time, schedule=schedule)
+    assert train(run, Noise(), folder, resume) == 128 + signal.SIGTERM
+    return [record["learning_rate"] for record in read_log(folder) if record["phase"] == "train"]
+
+
+@pytest.mark.parametrize("compile_s", [0.0, 300.0])
+def test_a_slow_first_step_does_not_end_the_warm_up(compile_s, tmp_path, clock):
+    """As where it compiles the encoder, in each process of the run."""
+    clock.compile_s, clock.stop_at = compile_s, 4
+    rates_by_the_clock(tmp_path, "constant")
+    clock.compile_s, clock.stop_at = compile_s / 2, 8
+    rates = rates_by_the_clock(tmp_path, "constant", resume=True)
+    assert rates == pytest.approx([1e-3 * (step + 1) / 20 for step in range(8)])
+
+
+@pytest.mark.parametrize("compile_s", [0.0, 300.0])
+def test_the_warm_up_ends_after_a_tenth_of_the_minutes_and_the_cosine_counts_all(compile_s, tmp_path, clock):
+    clock.step_s, clock.compile_s, clock.stop_at = 15.0, compile_s, 8
+    rates = rates_by_the_clock(tmp_path, "cosine")
+    spent_s = [0.0, *(compile_s + 15.0 * step for step in range(1, 8))]
+    # Seconds that count for the warm-up: the first step, however long, does not.
+    warming = [max((step + 1) / 20, 15.0 * max(0, step - 1) / 60) for step in range(8)]
+    expected = [
+        1e-3 * min(1.0, share) * 0.5 * (1 + math.cos(math.pi * s / 600))
+        for share, s in zip(warming, spent_s, strict=True)
+    ]
+    assert rates == pytest.approx(expected, rel=1e-4)  # the log has six digits
 
 
 def test_a_late_second_signal_has_its_usual_effect(monkeypatch):
