@@ -11,14 +11,13 @@ from hear_msss.config import ModelConfig
 from hear_msss.encoder import TIME_STRIDE, Encoder
 
 BLOCK_CHANNELS = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}  # inner blocks of the encoder that are a level
-COMPONENTS = 512  # of all levels together
 MIDDLE_FRAMES = slice(TIME_STRIDE // 2 - 2, TIME_STRIDE // 2 + 2)  # of the log-mel, within a frame of h
 STD_FLOOR = 1e-3
 LIMIT = 10.0  # standard deviations; sounds unlike any of the pretraining corpus go no further
 # Chosen on validation splits. Each component is divided by its deviation plus a share of the largest one:
 # without this share, a component of almost no variance would be noise at full scale. The log-mel weighs
 # double, because it resolves pitch best.
-SHRINK = 0.05
+SHRINK = 0.025
 WEIGHTS = {"h": 1.0, "blocks": 1.0, "log_mel": 2.0}
 
 
@@ -31,7 +30,8 @@ class Levels:
     Attributes:
         mean: ``(T', size)``, a mean for each frame of a window.
         std: ``(size,)``.
-        components: ``(size, 512)``, makes components of standardised levels.
+        components: ``(size, n)``, makes n components of standardised levels; n is ``size``, but 512 in
+            weights of earlier versions.
     """
 
     mean: Tensor
@@ -39,10 +39,10 @@ class Levels:
     components: Tensor
 
     @classmethod
-    def shapes(cls, config: ModelConfig) -> dict[str, tuple[int, ...]]:
-        """The shape of each tensor."""
+    def shapes(cls, config: ModelConfig, components: int) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor, with ``components`` components, but no more than ``size``."""
         size, frames = sum(level_sizes(config).values()), config.segment_frames // TIME_STRIDE
-        return {"mean": (frames, size), "std": (size,), "components": (size, COMPONENTS)}
+        return {"mean": (frames, size), "std": (size,), "components": (size, min(components, size))}
 
 
 def level_sizes(config: ModelConfig) -> dict[str, int]:
@@ -65,9 +65,10 @@ class Features(nn.Module):
     statistics of the pretraining corpus, which are stored in the weights, so that the numbers of an embedding
     have about the same scale.
 
-    ``components`` are 512 principal components of all three levels (h standardised, too), each scaled to
-    about the same deviation. What the levels have in common is there only once, and small variations count as
-    much as large ones.
+    ``components`` are principal components of all three levels (h standardised, too), each divided by its
+    deviation plus a share of the largest one. There are as many as these levels have numbers, 1152 (512 in
+    weights of earlier versions). What the levels have in common is there only once, and small variations
+    count more than they would by themselves.
 
     Args:
         encoder: what makes h and the blocks.
@@ -97,7 +98,7 @@ class Features(nn.Module):
         self.register_buffer("components", None)
         if features == "components":
             self.components = levels.components.clone()
-            self.size = COMPONENTS
+            self.size = self.components.shape[1]
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """``(batch, n_mels, frames)`` to ``(batch, T', size)``."""
@@ -164,7 +165,7 @@ def measure_levels(encoder: Encoder, log_mel: Tensor) -> Levels:
 
 
 def principal_components(levels: Tensor, config: ModelConfig) -> Tensor:
-    """The matrix ``(size, 512)`` that makes components of standardised levels ``(batch, T', size)``.
+    """The matrix ``(size, size)`` that makes components of standardised levels ``(batch, T', size)``.
 
     Columns are eigenvectors of the covariance of the weighted levels, the largest first, their largest
     entry positive, divided by the component's deviation plus ``SHRINK`` of the first one's.
@@ -174,8 +175,8 @@ def principal_components(levels: Tensor, config: ModelConfig) -> Tensor:
     )
     weighted = (levels * weight).flatten(0, 1)
     variance, vectors = torch.linalg.eigh(weighted.T @ weighted / len(weighted))
-    deviation = variance.flip(0)[:COMPONENTS].clamp(min=0).sqrt()
-    vectors = vectors.flip(1)[:, :COMPONENTS]
+    deviation = variance.flip(0).clamp(min=0).sqrt()
+    vectors = vectors.flip(1)
     largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
     components: Tensor = weight[:, None] * vectors * largest.sign() / (deviation + SHRINK * deviation[0])
     return components

@@ -32,7 +32,7 @@ class Options:
     Attributes:
         features: which levels are concatenated in an embedding: ``h``, the paper's 512 numbers;
             ``blocks`` (448) and ``log_mel`` (192), alone or concatenated by ``+``;
-            ``components``, 512 principal components of all three at one scale
+            ``components``, the principal components of all three, 1152 in the bundled weights
             (see :class:`hear_msss.features.Features`).
         hop_ms: time between two timestamp embeddings, a multiple of 10 ms.
         scene: how frames of h become one scene embedding: ``mean``; ``mean_max`` (both, side by side:
@@ -60,8 +60,8 @@ class Options:
             window. A timestamp is a frame of h, every 320 ms; ``hop_ms``, ``timestamp``, ``encode_every`` and
             the options of short clips have no effect. A scene is the mean of these frames (``scene`` ``mean``
             or ``mean_max``). Torch computes it; memory grows with the clip.
-        backend: what runs the encoder: ``torch``, ``onnxruntime`` (on the CPU only, equal to 1e-4), or
-            ``auto``: ONNX Runtime on a CPU where it is installed, torch elsewhere.
+        backend: what runs the encoder: ``torch``, ``onnxruntime`` (on the CPU only, equal to 1e-4 of the
+            largest number), or ``auto``: ONNX Runtime on a CPU where it is installed, torch elsewhere.
     """
 
     features: str = "h"

@@ -174,7 +174,8 @@ def _check_shapes(archive: Any, config: ModelConfig, path: Path) -> bool:
         found[name], types[name] = tuple(part.get_shape()), part.get_dtype()
     levels = any(name in found for name in LEVEL_TENSORS)
     if levels:
-        shapes = Levels.shapes(config)
+        (count,) = found.get("components", ())[1:2] or (0,)  # as many as the file has
+        shapes = Levels.shapes(config, max(1, count))
         wanted |= {name: shapes[field] for name, field in LEVEL_TENSORS.items()}
     wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     wrong += sorted(name for name, kind in types.items() if kind not in TENSOR_TYPES and name not in wrong)

@@ -194,7 +194,7 @@ def test_default_is_the_bundled_weights_without_a_warning():
         warnings.simplefilter("error")
         model = hear_msss.load_model()
     assert (model.options.features, model.options.scene) == ("components", "frames")
-    assert (model.scene_embedding_size, model.timestamp_embedding_size) == (3 * 512, 512)
+    assert (model.scene_embedding_size, model.timestamp_embedding_size) == (3 * 1152, 1152)
 
 
 def test_default_alone_or_in_a_batch():

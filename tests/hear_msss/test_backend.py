@@ -52,6 +52,19 @@ def test_train_mode_changes_no_embedding(log_mel):
     assert torch.equal(hear_msss.get_scene_embeddings(audio, model.train()), expected)
 
 
+@pytest.mark.parametrize("level", [0.0, 1e-5, 0.1])
+def test_backends_agree_on_the_default_embedding_from_silence_on(level):
+    """Silence is the sound that is least like the corpus, so its components are the largest."""
+    audio = level * torch.randn(1, 40_000, generator=torch.Generator().manual_seed(3))
+    torch_model, onnx_model = (hear_msss.load_model(backend=name) for name in ("torch", "onnxruntime"))
+    for embed in (
+        hear_msss.get_scene_embeddings,
+        lambda audio, model: hear_msss.get_timestamp_embeddings(audio, model)[0],
+    ):
+        expected, found = embed(audio, torch_model), embed(audio, onnx_model)
+        assert (found - expected).abs().max() < 1e-4 * max(1.0, float(expected.abs().max()))
+
+
 @pytest.mark.parametrize("options", [{}, {"encode_every": 3, "scene": "mean_max", "chunk_size": 7}])
 def test_onnxruntime_equals_torch(encoder, options):
     audio = torch.randn(3, 30_001, generator=torch.Generator().manual_seed(2)) / 10

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from sklearn.decomposition import PCA
 
 import hear_msss
+from hear_msss.config import ModelConfig
 from hear_msss.features import (
     BLOCK_CHANNELS,
     LIMIT,
@@ -21,7 +24,9 @@ from hear_msss.features import (
     principal_components,
 )
 from hear_msss.frontend import FrontEnd
-from hear_msss.weights import Weights, load_weights, save_weights, untrained_encoder
+from hear_msss.model import MSSS
+from hear_msss.options import Options
+from hear_msss.weights import Weights, load_weights, save_weights, untrained_encoder, untrained_weights
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +91,41 @@ def test_components_are_those_of_scikit_learn(encoder, levels, segments):
     standard = (np.clip(centred / deviation, -LIMIT, LIMIT) * weights).reshape(18, -1)
     pca = PCA(n_components=10, svd_solver="full").fit(standard.astype(np.float64))
     expected = pca.transform(standard)
-    scale = expected.std(0) + 0.05 * expected.std(0)[0]
+    scale = expected.std(0) + 0.025 * expected.std(0)[0]
     np.testing.assert_allclose(np.abs(got[:, :10]), np.abs(expected / scale), atol=2e-2)
     model = hear_msss.load_model("untrained", features="components", scene="frames")
-    assert (model.scene_embedding_size, model.timestamp_embedding_size) == (3 * 512, 512)
+    assert (model.scene_embedding_size, model.timestamp_embedding_size) == (3 * 1152, 1152)
+
+
+@pytest.mark.parametrize("count", [1, 512, 1152])
+def test_a_file_may_hold_any_number_of_components(encoder, levels, tmp_path, count):
+    """Those of an earlier version are the first 512 of today's."""
+    matrix = torch.randn(1152, 1152, generator=torch.Generator().manual_seed(0)) / 30
+    whole, part = (Levels(levels.mean, levels.std, matrix[:, :n].contiguous()) for n in (1152, count))
+    embeddings = []
+    for held in (whole, part):
+        save_weights(tmp_path / "w.safetensors", Weights(encoder, held, {}))
+        model = hear_msss.load_model(str(tmp_path / "w.safetensors"), features="components")
+        assert model.timestamp_embedding_size == held.components.shape[1]
+        embeddings.append(hear_msss.get_scene_embeddings(torch.ones(1, 16_000) / 8, model))
+    torch.testing.assert_close(embeddings[1], embeddings[0][:, :count], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1152, 0), (1152, 1153), (1151, 512), (1152,), (), (2, 576, 512)])
+def test_components_that_fit_no_levels_are_refused(encoder, levels, tmp_path, shape):
+    save_weights(tmp_path / "w.safetensors", Weights(encoder, levels, {}))
+    tensors = load_file(tmp_path / "w.safetensors")
+    with safe_open(tmp_path / "w.safetensors", framework="pt") as archive:
+        metadata = archive.metadata()
+    save_file(tensors | {"components": torch.zeros(shape)}, tmp_path / "bad.safetensors", metadata)
+    with pytest.raises(ValueError, match="components"):
+        load_weights(tmp_path / "bad.safetensors")
+
+
+def test_a_small_encoder_has_as_many_components_as_levels():
+    weights = untrained_weights(ModelConfig(embedding_dim=8))
+    model = MSSS(weights.encoder, Options(features="components"), weights.levels)
+    assert model.timestamp_embedding_size == 8 + 448 + 192
 
 
 def test_components_do_not_depend_on_signs_that_eigenvectors_leave_open(encoder, monkeypatch):

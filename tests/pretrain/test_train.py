@@ -84,7 +84,7 @@ def test_pack_train_export_and_load(corpus, tmp_path, monkeypatch):
     assert main(["export", str(run), "--out", str(half), *option]) == 0
     assert half.stat().st_size < 0.55 * weights.stat().st_size
     scenes = hear_msss.get_scene_embeddings(torch.zeros(1, 16_000), hear_msss.load_model(str(half)))
-    assert scenes.shape == (1, 512) and torch.isfinite(scenes).all()
+    assert scenes.shape == (1, 1152) and torch.isfinite(scenes).all()
 
 
 def test_shards_train(tmp_path):
