@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -147,15 +148,18 @@ def test_folder_of_other_things_is_refused(tmp_path):
     assert (tmp_path / "in/a.wav").exists()
 
 
-def test_a_second_packer_waits_and_says_for_whom(tmp_path, capsys):
+def test_a_second_packer_waits_and_says_for_whom(tmp_path, monkeypatch):
+    # Not capsys: its reader would throw away what the other thread writes meanwhile.
+    stderr, deadline = io.StringIO(), time.monotonic() + 60
+    monkeypatch.setattr(sys, "stderr", stderr)
     write(tmp_path / "in/a.wav", noise(2, 1))
     with ThreadPoolExecutor(1) as thread:
         with locks.locked(tmp_path / "out"):
             second = thread.submit(run_pack, tmp_path / "in", "--out", tmp_path / "out")
-            said = ""
-            while "waiting for" not in said:
-                said += capsys.readouterr().err
-            assert f"process {os.getpid()} on " in said and str(tmp_path / "out") in said
+            while "waiting for" not in stderr.getvalue() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            said = stderr.getvalue()
+            assert f"waiting for process {os.getpid()} on " in said and str(tmp_path / "out") in said
             assert not second.done() and not (tmp_path / "out" / store.JOURNAL).exists()
         assert second.result() == 0
     assert len(PackedSource(tmp_path / "out").lengths) == 1
