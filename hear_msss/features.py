@@ -68,7 +68,7 @@ class Features(nn.Module):
     ``components`` are principal components of all three levels (h standardised, too), each divided by its
     deviation plus a share of the largest one. There are as many as these levels have numbers, 1152 (512 in
     weights of earlier versions). What the levels have in common is there only once, and small variations
-    count more than they would by themselves.
+    count more than without this division.
 
     Args:
         encoder: what makes h and the blocks.

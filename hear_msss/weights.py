@@ -174,7 +174,8 @@ def _check_shapes(archive: Any, config: ModelConfig, path: Path) -> bool:
         found[name], types[name] = tuple(part.get_shape()), part.get_dtype()
     levels = any(name in found for name in LEVEL_TENSORS)
     if levels:
-        (count,) = found.get("components", ())[1:2] or (0,)  # as many as the file has
+        components = found.get("components", ())
+        count = components[1] if len(components) == 2 else 1  # as many as the file has
         shapes = Levels.shapes(config, max(1, count))
         wanted |= {name: shapes[field] for name, field in LEVEL_TENSORS.items()}
     wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))

@@ -33,7 +33,7 @@ class RunState:
         optimizer: of the learner's parameters.
         average: moving average of the learner, where the settings ask for one.
         step: steps taken.
-        first_steps_s: seconds that the first step of each process of the run took.
+        first_steps_s: seconds of the first steps after the start and after each resume, together.
     """
 
     settings: Settings

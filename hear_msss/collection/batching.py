@@ -72,7 +72,7 @@ class _Piece(Generic[Item]):
     scene: _Scene  # of the clip
     first: int = 0
     last: int = 0
-    ends_clip: bool = True
+    ends_clip: bool = True  # its scene is complete
     taken: int = 0
     done: int = 0
 

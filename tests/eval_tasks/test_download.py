@@ -168,8 +168,10 @@ def test_kill_and_run_again(server, tmp_path):
     server.pause_after = 50000
     arguments = ["download", FOLDER, "--out", str(tmp_path), "--api", f"{server.url}/records", "--quiet"]
     process = subprocess.Popen([sys.executable, "-m", "eval_tasks", *arguments], start_new_session=True)
+    deadline = time.monotonic() + 60
     while not any(part.stat().st_size for part in tmp_path.rglob("*.part")):
         assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -54,7 +54,7 @@ def test_train_mode_changes_no_embedding(log_mel):
 
 @pytest.mark.parametrize("level", [0.0, 1e-5, 0.1])
 def test_backends_agree_on_the_default_embedding_from_silence_on(level):
-    """Silence is the sound that is least like the corpus, so its components are the largest."""
+    """Silence is unlike the sounds of the corpus, so its components are large, and so is their rounding."""
     audio = level * torch.randn(1, 40_000, generator=torch.Generator().manual_seed(3))
     torch_model, onnx_model = (hear_msss.load_model(backend=name) for name in ("torch", "onnxruntime"))
     for embed in (

@@ -100,7 +100,7 @@ def test_minutes_count_over_resumes(tmp_path):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A run's clock, in which a step takes ``step_s`` and the first of a process ``compile_s`` more."""
+    """A run's clock: a step takes ``step_s``, and the first after a start or resume ``compile_s`` more."""
     clock = SimpleNamespace(now_s=0.0, step_s=1.0, compile_s=0.0, stop_at=10)
 
     def take_step_by_the_clock(state, segments, rate):
@@ -124,7 +124,7 @@ def rates_by_the_clock(folder, schedule, resume=False):
 
 @pytest.mark.parametrize("compile_s", [0.0, 300.0])
 def test_a_slow_first_step_does_not_end_the_warm_up(compile_s, tmp_path, clock):
-    """As where it compiles the encoder, in each process of the run."""
+    """Such a step may compile the encoder, after the start of the run and after each resume."""
     clock.compile_s, clock.stop_at = compile_s, 4
     rates_by_the_clock(tmp_path, "constant")
     clock.compile_s, clock.stop_at = compile_s / 2, 8
