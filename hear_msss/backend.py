@@ -48,8 +48,9 @@ class OnnxEncoder:
     """The encoder in ONNX Runtime, on the CPU, with as many threads as torch has.
 
     Called as the encoder is, ``(batch, n_mels, segment_frames)`` to h, and equal to it to 1e-4 of its largest
-    number (of 1, if that is less). The graph is exported at the first call and kept in the user's cache
-    folder; it is made anew when the encoder's tensors have changed. No gradient passes through.
+    number (of 1, if that is less), or to a few times torch's own rounding, if that is more. The graph is
+    exported at the first call and kept in the user's cache folder; it is made anew when the encoder's tensors
+    have changed. No gradient passes through.
 
     Sessions belong to the process that made them: a forked process makes its own, and copies and pickles have
     none. Several threads may call at once.

@@ -11,7 +11,15 @@ import soundfile
 from pretrain.corpus import pack, store
 
 ROOT = Path(__file__).resolve().parents[1]
-STORE_FILES = (store.AUDIO, store.JOURNAL, store.INDEX_FILE, store.MANIFEST, store.REJECTS, store.CORPUS)
+STORE_FILES = (
+    store.AUDIO,
+    store.JOURNAL,
+    store.INDEX_FILE,
+    store.MANIFEST,
+    store.REJECTS,
+    store.WARNINGS,
+    store.CORPUS,
+)
 
 
 def noise(seconds: float, seed: int, rate: int = 16000, channels: int = 1) -> np.ndarray:

@@ -6,7 +6,7 @@ runners keep their results by folder name), clips that are missing, broken, or o
 or number of channels; and, with --out, a disk that the embeddings would fill. The exit status is
 1 if anything is wrong.
 
-  python -m eval_tasks check tasks/ --sample-rate 16000
+  python -m eval_tasks check tasks/
   python -m eval_tasks check tasks/ --sample-rate 16000 --quick --out runs/ --embedding-size 2048
 """
 
@@ -41,8 +41,11 @@ def check_task(task: TaskFolder, sample_rate: int | None, quick: bool, jobs: int
             continue
         if vocabulary:
             problems += check_labels(task, split, splits[split], vocabulary)
-    if sample_rate is not None:
-        problems += check_audio(task, splits, sample_rate, quick, jobs)
+    rates = task.sample_rates if sample_rate is None else [sample_rate]
+    if not rates:
+        problems.append(Problem(task.path, "no audio: expected a folder named by its sample rate, as 16000"))
+    for rate in rates:
+        problems += check_audio(task, splits, rate, quick, jobs)
     return problems
 
 
@@ -70,7 +73,7 @@ def check_tasks(
 
     Args:
         paths: task folders, or folders of them.
-        sample_rate: in Hz, of the audio to look at; None leaves the audio out.
+        sample_rate: in Hz, of the audio to look at; None looks at every rate that is there.
         quick: look at the headers of audio files only, do not decode them.
         out: where embeddings will be written; None leaves out the check for space.
         embedding_size: numbers in one embedding, for the check for space.
@@ -108,7 +111,9 @@ def check_tasks(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tasks", nargs="+", metavar="TASK", help="task folder, or a folder of them")
-    parser.add_argument("--sample-rate", type=int, metavar="HZ", help="look at the audio of this rate")
+    parser.add_argument(
+        "--sample-rate", type=int, metavar="HZ", help="this rate's audio only (default: all that is there)"
+    )
     parser.add_argument("--quick", action="store_true", help="headers of audio files only, no decoding")
     parser.add_argument("--out", type=Path, metavar="DIR", help="see whether embeddings fit there")
     parser.add_argument(

@@ -23,6 +23,7 @@ from hear_msss.locks import LOCK, locked
 from hear_msss.options import parse_options
 
 SHARD_FILES = 1000
+WARNINGS_SHOWN = 10  # the manifest has all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,20 +94,29 @@ def run(arguments: argparse.Namespace) -> int:
     bad = [outcome for outcome in notable if outcome.error]
     embedded = count + len(known_bad) - len(bad)
     print(f"{embedded} files embedded in {settings.out}", file=sys.stderr)
-    for outcome in notable:
-        for warning in outcome.warnings:
-            print(f"WARNING {outcome.job.source.name}: {warning}", file=sys.stderr)
+    _warn(notable, surplus, path)
+    for outcome in bad:
+        print(f"BAD {outcome.job.source.name}: {outcome.error}", file=sys.stderr)
+    if bad:
+        print(f"{len(bad)} of {len(jobs)} files could not be embedded, see above", file=sys.stderr)
+    return 1 if bad else 0
+
+
+def _warn(notable: list[Outcome], surplus: list[Path], path: Path) -> None:
+    """Print what files lack, and which shards are left over; ``path`` is the manifest."""
+    warnings = [
+        f"{outcome.job.source.name}: {warning}" for outcome in notable for warning in outcome.warnings
+    ]
+    for warning in warnings[:WARNINGS_SHOWN]:
+        print(f"WARNING {warning}", file=sys.stderr)
+    if len(warnings) > WARNINGS_SHOWN:
+        print(f"and {len(warnings) - WARNINGS_SHOWN} more warnings: {path} has all", file=sys.stderr)
     if surplus:
         print(
             f"WARNING shards of an earlier run that these inputs do not make: {len(surplus)}, such as "
             f"{surplus[0]}: delete them, since their files may be in other shards, too",
             file=sys.stderr,
         )
-    for outcome in bad:
-        print(f"BAD {outcome.job.source.name}: {outcome.error}", file=sys.stderr)
-    if bad:
-        print(f"{len(bad)} of {len(jobs)} files could not be embedded, see above", file=sys.stderr)
-    return 1 if bad else 0
 
 
 @contextmanager

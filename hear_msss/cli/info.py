@@ -13,18 +13,26 @@ import torch
 from hear_msss import __version__
 from hear_msss.api import load_model
 from hear_msss.graphs.cache import cache_folder, encoder_sha256
+from hear_msss.options import parse_options
 from hear_msss.weights import DEFAULT, UNTRAINED, bundled, find_weights, fingerprint, load_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="", help="weights file or name (default: the bundled weights)")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of load_model, e.g. features=h; may be repeated",
+    )
     parser.add_argument("--full", action="store_true", help="also configuration and training settings")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
-def describe(name: str) -> dict[str, Any]:
-    """Weights, configuration, options, sizes and versions as plain data."""
-    model = load_model(name)
+def describe(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Weights, configuration, options, sizes and versions of a model as plain data."""
+    model = load_model(name, **options)
     name = name or (DEFAULT if DEFAULT in bundled() else UNTRAINED)
     weights: dict[str, Any] = {"name": name}
     if name != UNTRAINED:
@@ -61,7 +69,7 @@ def _version(package: str) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    description = describe(arguments.model)
+    description = describe(arguments.model, parse_options(arguments.option))
     if arguments.json:
         print(json.dumps(description, indent=2))
     else:

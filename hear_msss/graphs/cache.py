@@ -15,7 +15,7 @@ from platformdirs import user_cache_path
 from hear_msss.encoder import Encoder
 from hear_msss.features import Features
 from hear_msss.files import replacing
-from hear_msss.graphs.onnx_export import OPSET, TOLERANCE, largest_difference, make_graph
+from hear_msss.graphs.onnx_export import OPSET, check_graph, example_segments, make_graph
 from hear_msss.version import __version__
 
 CACHE_VARIABLE = "HEAR_MSSS_CACHE"
@@ -82,12 +82,12 @@ def cached_graph(encoder: Encoder | Features) -> bytes:
 
 def _what_is_wrong(encoder: Encoder | Features, graph: bytes) -> str:
     try:
-        difference = largest_difference(encoder, graph)
+        check_graph(encoder, graph, example_segments(encoder.config))
     except ImportError:
         raise
     except Exception as error:  # onnxruntime has an exception of its own for each kind of damage
-        return f"is damaged ({type(error).__name__})"
-    return "" if difference <= TOLERANCE else f"differs from torch by {difference:g}"
+        return f"cannot be used ({error})"
+    return ""
 
 
 def read_own(path: Path) -> bytes | None:

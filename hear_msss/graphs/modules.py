@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hear_msss.features import Features
 from hear_msss.files import replacing
 from hear_msss.frontend import FrontEnd
-from hear_msss.graphs.onnx_export import check_difference, difference_to, to_onnx
+from hear_msss.graphs.onnx_export import check_graph, to_onnx
 from hear_msss.model import MSSS, interpolate, shifted_bands
 from hear_msss.windows import SCENE_REST, scene_hop_frames, short_clip_hop_frames
 
@@ -158,7 +158,7 @@ def export_graph(model: MSSS, what: str, path: str | Path) -> float:
     Raises:
         ValueError: ``what`` is none of :data:`GRAPHS`, or a model with ``whole_clip`` or in half precision.
         ImportError: onnx or onnxruntime is not installed.
-        RuntimeError: the graph differs from torch by more than 1e-4.
+        RuntimeError: the graph differs from torch by more than rounding.
     """
     if what not in GRAPHS:
         raise ValueError(f"what={what!r}: expected one of {list(GRAPHS)}")
@@ -187,8 +187,7 @@ def export_graph(model: MSSS, what: str, path: str | Path) -> float:
     axes = {name: axes[name] for name in (input_name, *names)}
     with torch.no_grad():
         graph = to_onnx(module.eval(), inputs[-1], input_name, names, axes)
-    difference = difference_to(module, graph, inputs)
-    check_difference(difference)
+    difference = check_graph(module, graph, inputs)
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(graph)
     return difference

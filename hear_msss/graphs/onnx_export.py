@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 import warnings
@@ -13,12 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hear_msss.config import ModelConfig
 from hear_msss.encoder import Encoder
 from hear_msss.features import Features
 from hear_msss.frontend import FrontEnd
 
 OPSET = 17
 TOLERANCE = 1e-4  # of the largest value, or of 1 where that is less, as in h
+# Weights of a few training steps magnify rounding, because their components divide by very small deviations.
+# A graph of these may differ from torch by a few times torch's own rounding, its difference to float64.
+ROUNDINGS = 4
 
 
 def make_graph(encoder: Encoder | Features) -> bytes:
@@ -32,27 +37,34 @@ def make_graph(encoder: Encoder | Features) -> bytes:
 
     Raises:
         ImportError: onnx or onnxruntime is not installed.
-        RuntimeError: the graph differs from torch by more than 1e-4.
+        RuntimeError: the graph differs from torch by more than rounding.
     """
     config = encoder.config
     example = torch.zeros(2, config.n_mels, config.segment_frames, dtype=torch.float32, device="cpu")
     graph = to_onnx(
         encoder, example, "log_mel", ["embedding"], {"log_mel": ["batch"], "embedding": ["batch"]}
     )
-    check_difference(largest_difference(encoder, graph))
+    check_graph(encoder, graph, example_segments(encoder.config))
     return graph
 
 
-def check_difference(difference: float) -> None:
-    """
+def check_graph(module: nn.Module, graph: bytes, inputs: Sequence[Tensor]) -> float:
+    """The largest difference between a graph and the module that it was traced from, over some inputs.
+
+    Differences are relative to the largest value where that is above 1.
+
     Raises:
-        RuntimeError: a graph differs from torch by more than 1e-4.
+        RuntimeError: the difference is more than 1e-4, and more than 4 times torch's own rounding.
     """
+    difference = difference_to(module, graph, inputs)
     if not difference <= TOLERANCE:
-        raise RuntimeError(
-            f"the exported graph differs from torch by {difference:g}, more than {TOLERANCE:g}: "
-            "use backend='torch', and report the versions of torch and onnxruntime"
-        )
+        allowed = max(TOLERANCE, ROUNDINGS * rounding(module, inputs))
+        if not difference <= allowed:
+            raise RuntimeError(
+                f"the exported graph differs from torch by {difference:g}, more than {allowed:g}: "
+                "use backend='torch', and report the versions of torch and onnxruntime"
+            )
+    return difference
 
 
 def to_onnx(
@@ -94,33 +106,45 @@ def to_onnx(
         return path.read_bytes()
 
 
-def largest_difference(encoder: Encoder | Features, graph: bytes) -> float:
-    """The largest difference between a graph and its encoder over a few random batches.
-
-    Relative to the largest value where that is above 1.
-    """
-    config = encoder.config
+def example_segments(config: ModelConfig) -> list[Tensor]:
+    """Two batches of log-mel segments of noise, to compare a graph with its encoder."""
     with torch.device("cpu"), torch.inference_mode(), torch.autocast("cpu", enabled=False):
-        front_end = FrontEnd(config)
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(4, config.segment_samples, generator=generator, dtype=torch.float32) / 10
-        log_mel = front_end(noise)
-        return difference_to(encoder, graph, [log_mel[:1], log_mel[1:]])
+        log_mel = FrontEnd(config)(noise)
+        return [log_mel[:1], log_mel[1:]]
 
 
-@torch.no_grad()
 def difference_to(module: nn.Module, graph: bytes, inputs: Sequence[Tensor]) -> float:
-    """The largest difference between a graph and the module that it was traced from, over some inputs."""
+    """The largest difference between a graph and the module that it was traced from."""
     session = new_session(graph, threads=1)
     (name,) = (node.name for node in session.get_inputs())
-    worst = 0.0
-    for tensor in inputs:
-        expected = module(tensor)
-        expected = expected if isinstance(expected, tuple) else (expected,)
-        for ours, theirs in zip(session.run(None, {name: tensor.numpy()}), expected, strict=True):
-            difference = np.abs(ours - theirs.numpy()).max() / max(1.0, float(theirs.abs().max()))
-            worst = max(worst, float(difference))
-    return worst
+    return max(
+        relative_difference(session.run(None, {name: tensor.numpy()}), outputs(module, tensor))
+        for tensor in inputs
+    )
+
+
+def rounding(module: nn.Module, inputs: Sequence[Tensor]) -> float:
+    """The largest difference between a module in float32 and the same module in float64."""
+    double = copy.deepcopy(module).double()
+    return max(
+        relative_difference(outputs(module, tensor), outputs(double, tensor.double())) for tensor in inputs
+    )
+
+
+def outputs(module: nn.Module, tensor: Tensor) -> list[np.ndarray]:
+    with torch.device("cpu"), torch.no_grad(), torch.autocast("cpu", enabled=False):
+        answer = module(tensor)
+    return [part.numpy() for part in (answer if isinstance(answer, tuple) else (answer,))]
+
+
+def relative_difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
+    """The largest difference of arrays in pairs, relative to the largest value where that is above 1."""
+    return max(
+        float(np.abs(ours - theirs).max() / max(1.0, float(np.abs(theirs).max())))
+        for ours, theirs in zip(found, expected, strict=True)
+    )
 
 
 def new_session(graph: bytes, threads: int) -> Any:

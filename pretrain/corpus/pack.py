@@ -20,10 +20,11 @@ from hear_msss.workers import Died, map_in_order
 from pretrain.corpus.audio import ClipSettings, convert
 from pretrain.corpus.checks import AHEAD, check_settings, check_space
 from pretrain.corpus.find import SourceFile, exclude, read_lines, source_files, split_name
-from pretrain.corpus.store import StoreWriter, finish, read_journal
+from pretrain.corpus.store import StoreWriter, finish, latest, read_journal
 
 SOURCE_TABLE = "SOURCES.csv"
 COMMIT_EVERY_S = 2.0  # work that a kill can cost
+WARNINGS_SHOWN = 10  # the table has all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="+",
         metavar="SRC",
-        help="a folder, a text file with one path a line, or a sound file; name=PATH names the source",
+        help="folder, text file of paths (relative to that file), or sound file; name=PATH names the source",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="CORPUS", help="folder of the corpus")
     parser.add_argument(
@@ -196,6 +197,7 @@ def append_all(
     """Convert in parallel, append in order: the store depends on nothing but the list of files."""
     todo_jobs = [(file, parts / str(number), settings) for number, file in enumerate(todo)]
     committed = time.monotonic()
+    shown = 0
     with (
         closing(entries_of(todo_jobs, jobs)) as entries,
         tqdm(
@@ -206,8 +208,9 @@ def append_all(
         ) as progress,
     ):
         for entry, (_, part, _), duration_s in zip(entries, todo_jobs, durations, strict=True):
-            for warning in entry["warnings"]:
+            for warning in entry["warnings"][: max(0, WARNINGS_SHOWN - shown)]:
                 tqdm.write(f"WARNING {entry['source']}/{entry['name']}: {warning}", file=sys.stderr)
+            shown += len(entry["warnings"])
             store.add(entry, part)
             part.unlink(missing_ok=True)
             progress.update(min(duration_s / 3600, progress.total - progress.n))  # rounding adds up
@@ -260,13 +263,14 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, RuntimeError) as error:
         print(f"{error}\nwhat was packed is kept; repeat the command to continue", file=sys.stderr)
         return 1
-    entries = {(entry["source"], entry["name"]): entry for entry in read_journal(args.out)}  # the last count
-    rejected = sum(1 for entry in entries.values() if entry["reason"])
-    died = [f"{'/'.join(key)} ({entry['reason']})" for key, entry in entries.items() if entry.get("died")]
+    entries = latest(read_journal(args.out))
+    rejected = sum(1 for entry in entries if entry["reason"])
+    warned = sum(1 for entry in entries if entry.get("warnings"))
+    died = [f"{e['source']}/{e['name']} ({e['reason']})" for e in entries if e.get("died")]
     hours = corpus["samples"] / settings.sample_rate / 3600
     print(
         f"{args.out}: {corpus['clips']} clips, {hours:.2f} h from {len(corpus['sources'])} sources; "
-        f"{rejected} files left out (rejects.csv)"
+        f"{rejected} files left out (rejects.csv), {warned} with a warning (warnings.csv)"
     )
     if died:
         print(

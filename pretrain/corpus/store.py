@@ -5,6 +5,7 @@
     index.npy        one record a clip (``INDEX``), what the reader needs
     manifest.csv     one line a clip, for people: source, path, start, duration, hash, levels
     rejects.csv      files and clips left out, with the reason
+    warnings.csv     files that lack a part of what their header announces
     corpus.json      settings, sources, totals, hash; written last
 
 Audio is appended first, then its journal line. Audio that the journal does not name is cut off when packing
@@ -31,7 +32,7 @@ from pretrain.files import open_replacing
 
 FORMAT_VERSION = 1
 AUDIO, JOURNAL, INDEX_FILE, CORPUS = "audio.int16", "journal.jsonl", "index.npy", "corpus.json"
-MANIFEST, REJECTS = "manifest.csv", "rejects.csv"
+MANIFEST, REJECTS, WARNINGS = "manifest.csv", "rejects.csv", "warnings.csv"
 BYTES_PER_SAMPLE = 2
 
 INDEX = np.dtype(
@@ -155,7 +156,7 @@ def build_index(entries: list[dict[str, Any]], sources: list[str]) -> NDArray[An
 
 
 def write_tables(folder: Path, entries: list[dict[str, Any]], rate: int) -> None:
-    """``manifest.csv`` and ``rejects.csv``."""
+    """``manifest.csv``, ``rejects.csv`` and ``warnings.csv``."""
     with open_replacing(folder / MANIFEST) as out:
         table = csv.writer(out)
         table.writerow(("clip", "source", "path", "start_s", "duration_s", "sha256", "peak", "rms"))
@@ -168,8 +169,7 @@ def write_tables(folder: Path, entries: list[dict[str, Any]], rate: int) -> None
     with open_replacing(folder / REJECTS) as out:
         table = csv.writer(out)
         table.writerow(("source", "path", "start_s", "duration_s", "reason"))
-        # A file that was rejected, changed and tried again has several lines: the last one counts.
-        for entry in {(entry["source"], entry["name"]): entry for entry in entries}.values():
+        for entry in latest(entries):
             file = (entry["source"], entry["name"])
             if entry["reason"]:
                 table.writerow((*file, "", "", entry["reason"]))
@@ -179,6 +179,17 @@ def write_tables(folder: Path, entries: list[dict[str, Any]], rate: int) -> None
                 dropped.append((start, length, f"duplicate of {source}/{name} at {first / rate} s"))
             for start, length, reason in sorted(dropped):
                 table.writerow((*file, start / rate, length / rate, reason))
+    with open_replacing(folder / WARNINGS) as out:
+        table = csv.writer(out)
+        table.writerow(("source", "path", "warning"))
+        for entry in latest(entries):
+            warnings = entry.get("warnings", [])  # corpora of version 0.1 have none
+            table.writerows((entry["source"], entry["name"], warning) for warning in warnings)
+
+
+def latest(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last entry of each file: one that was rejected, changed and tried again has several."""
+    return list({(entry["source"], entry["name"]): entry for entry in entries}.values())
 
 
 def known_kinds(folder: Path) -> dict[str, str]:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -222,7 +223,17 @@ def test_no_audio_of_that_rate(tmp_path):
     (problem,) = check_tasks([tmp_path], 16000)
     assert "no audio at 16000 Hz, there is [8000]" in problem.message
     assert f"resample {task.path} --sample-rate 16000" in problem.message
-    assert check_tasks([tmp_path]) == [], "audio is looked at where a rate is given"
+
+
+def test_without_a_rate_the_audio_of_every_rate_is_looked_at(tmp_path):
+    task = make_task(tmp_path / "noise-v1-full")
+    shutil.copytree(task.path / str(RATE), task.path / str(RATE // 2))
+    found = [problem.message for problem in check_tasks([tmp_path])]
+    assert found == [f"has {RATE} Hz in the folder of {RATE // 2} Hz"] * 9
+    for rate in task.sample_rates:
+        shutil.rmtree(task.path / str(rate))
+    (problem,) = check_tasks([tmp_path])
+    assert problem.path == task.path and problem.message.startswith("no audio")
 
 
 def test_splits_that_share_audio(tmp_path):

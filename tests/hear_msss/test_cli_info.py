@@ -29,6 +29,9 @@ def test_info_tells_sizes_and_sha256(tmp_path, capsys):
     assert main(["info", "--model", str(path)]) == 0
     text = capsys.readouterr().out
     assert fingerprint(path) in text and "hop_ms: 50.0" in text
+    assert main(["info", "--model", str(path), "--option", "scene=mean", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["options"]["scene"] == "mean" and told["sizes"]["scene_embedding"] == 512
 
 
 def test_info_fits_on_a_screen_and_full_has_the_rest(capsys):

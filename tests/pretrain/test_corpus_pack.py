@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from packing import noise, rows, run_pack, spectrum_peak, tone, write
 
-from pretrain.corpus import checks, store
+from pretrain.corpus import checks, pack, store
 from pretrain.corpus.info import describe
 from pretrain.corpus.packed import PackedSource
 
@@ -139,7 +139,9 @@ def test_odd_files_are_packed_to_their_end_or_named_with_the_words_of_the_reader
     listed = tmp_path / "odd.txt"
     listed.write_bytes(b"".join(os.fsencode(path) + b"\n" for path in odd_sounds))
     assert run_pack(listed, "--out", tmp_path / "out", "--min-clip-s", 0.1, "--silence-dbfs", -90) == 0
-    said = capfd.readouterr().err
+    said = capfd.readouterr()
+    listed = [tuple(row.values()) for row in rows(tmp_path / "out" / store.WARNINGS)]
+    expected = []
     for entry in store.read_journal(tmp_path / "out"):
         right = odd_sounds[Path(entry["name"])]
         if right.seconds is None:
@@ -149,7 +151,12 @@ def test_odd_files_are_packed_to_their_end_or_named_with_the_words_of_the_reader
         assert abs(samples / 16_000 - right.seconds) < right.slack_s, entry["name"]
         warnings = "; ".join(entry["warnings"])
         assert right.words in warnings if right.words else not warnings
-        assert all(f"WARNING odd/{entry['name']}: {warning}" in said for warning in entry["warnings"])
+        expected += [("odd", entry["name"], warning) for warning in entry["warnings"]]
+    assert listed == expected and len(listed) > pack.WARNINGS_SHOWN
+    assert f"{len({name for _, name, _ in listed})} with a warning (warnings.csv)" in said.out
+    shown = [line for line in said.err.splitlines() if line.startswith("WARNING")]
+    first = listed[: pack.WARNINGS_SHOWN]
+    assert shown == [f"WARNING {source}/{name}: {warning}" for source, name, warning in first]
 
 
 def test_damaged_header_does_not_ask_for_the_moon(tmp_path):
