@@ -116,20 +116,21 @@ def example_segments(config: ModelConfig) -> list[Tensor]:
 
 
 def difference_to(module: nn.Module, graph: bytes, inputs: Sequence[Tensor]) -> float:
-    """The largest difference between a graph and the module that it was traced from."""
+    """The largest difference between a graph and the module it was traced from; NaN where one has NaN."""
     session = new_session(graph, threads=1)
     (name,) = (node.name for node in session.get_inputs())
-    return max(
-        relative_difference(session.run(None, {name: tensor.numpy()}), outputs(module, tensor))
-        for tensor in inputs
+    return relative_difference(
+        [array for tensor in inputs for array in session.run(None, {name: tensor.numpy()})],
+        [array for tensor in inputs for array in outputs(module, tensor)],
     )
 
 
 def rounding(module: nn.Module, inputs: Sequence[Tensor]) -> float:
     """The largest difference between a module in float32 and the same module in float64."""
     double = copy.deepcopy(module).double()
-    return max(
-        relative_difference(outputs(module, tensor), outputs(double, tensor.double())) for tensor in inputs
+    return relative_difference(
+        [array for tensor in inputs for array in outputs(module, tensor)],
+        [array for tensor in inputs for array in outputs(double, tensor.double())],
     )
 
 
@@ -141,10 +142,11 @@ def outputs(module: nn.Module, tensor: Tensor) -> list[np.ndarray]:
 
 def relative_difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
     """The largest difference of arrays in pairs, relative to the largest value where that is above 1."""
-    return max(
-        float(np.abs(ours - theirs).max() / max(1.0, float(np.abs(theirs).max())))
+    differences = [
+        np.abs(ours - theirs).max() / np.maximum(1.0, np.abs(theirs).max())
         for ours, theirs in zip(found, expected, strict=True)
-    )
+    ]
+    return float(np.max(differences))  # unlike max(), it keeps NaN
 
 
 def new_session(graph: bytes, threads: int) -> Any:
