@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from hear_msss.graphs import WrongGraph
 from hear_msss.version import __version__
 
 # verb: the module that does it, with add_arguments(parser) and run(arguments) -> exit code; what it does.
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))
-    except (OSError, ValueError, TypeError, ImportError) as error:
+    except (OSError, ValueError, TypeError, ImportError, WrongGraph) as error:
         print(f"hear-msss: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

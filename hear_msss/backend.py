@@ -71,7 +71,7 @@ class OnnxEncoder:
 
         Raises:
             ImportError: onnxruntime or onnx is not installed.
-            RuntimeError: the exported graph differs from torch.
+            WrongGraph: the exported graph differs from torch.
         """
         threads = torch.get_num_threads()
         with sessions.lock():

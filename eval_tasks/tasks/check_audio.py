@@ -34,10 +34,13 @@ class ClipReport(NamedTuple):
     message: str | None = None
 
 
+MISSING = ClipReport(message="missing")
+
+
 def check_clip(path: Path, sample_rate: int, decode: bool) -> ClipReport:
     """Look at the header of a clip, and read it to its end if ``decode``."""
     if not path.exists():
-        return ClipReport(message="missing")
+        return MISSING
     try:
         with open_sound(path) as sound:
             if sound.sample_rate != sample_rate:
@@ -91,12 +94,21 @@ def check_audio(
         check(path, sample_rate, not quick or uses[name] > 1)
         for path, (_, name) in zip(paths, clips, strict=True)
     )
+    missing = Counter(split for (split, _), report in zip(clips, reports, strict=True) if report == MISSING)
+    empty = {split for split, clips_of in splits.items() if clips_of and missing[split] == len(clips_of)}
+    for split in sorted(empty):
+        yield Problem(
+            task.path / str(sample_rate) / split,
+            f"holds none of the {missing[split]} clips of this split",
+        )
     lengths = Counter(report.frames for report in reports if report.frames)
     usual = lengths.most_common(1)[0][0] if lengths else 0
     expected = None if task.sample_duration_s is None else task.sample_duration_s * sample_rate
     first_seen: dict[bytes, tuple[str, str]] = {}
     for path, (split, name), report in zip(paths, clips, reports, strict=True):
         frames = report.frames
+        if split in empty:
+            continue
         if report.message:
             yield Problem(path, report.message)
         elif expected is not None and frames and abs(frames - expected) > 1:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ from typing import Any
 
 from eval_tasks.errors import UserError
 from eval_tasks.files import read_json, refuse_pipe, unsafe_name, write_json, write_text
+from hear_msss.audio import HIGHEST_HZ, LOWEST_HZ
 
 METADATA_FILE = "task_metadata.json"
 VOCABULARY_FILE = "labelvocabulary.csv"
@@ -164,7 +166,8 @@ class TaskFolder:
     def sample_rates(self) -> list[int]:
         """Sample rates in Hz that are here, ascending."""
         names = [child.name for child in self.path.iterdir() if child.is_dir()]
-        return sorted(int(name) for name in names if name.isascii() and name.isdecimal() and len(name) < 9)
+        rates = [int(name) for name in names if re.fullmatch("[1-9][0-9]{3,6}", name)]
+        return sorted(rate for rate in rates if LOWEST_HZ <= rate <= HIGHEST_HZ)
 
     def audio_path(self, sample_rate: int, split: str, file_name: str) -> Path:
         return self.path / str(sample_rate) / split / file_name

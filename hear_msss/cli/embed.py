@@ -109,8 +109,8 @@ def _warn(notable: list[Outcome], surplus: list[Path], path: Path) -> None:
     ]
     for warning in warnings[:WARNINGS_SHOWN]:
         print(f"WARNING {warning}", file=sys.stderr)
-    if len(warnings) > WARNINGS_SHOWN:
-        print(f"and {len(warnings) - WARNINGS_SHOWN} more warnings: {path} has all", file=sys.stderr)
+    if more := warnings[WARNINGS_SHOWN:]:
+        print(f"and {len(more)} more warnings: {path} has all", file=sys.stderr)
     if surplus:
         print(
             f"WARNING shards of an earlier run that these inputs do not make: {len(surplus)}, such as "

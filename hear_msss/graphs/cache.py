@@ -15,6 +15,7 @@ from platformdirs import user_cache_path
 from hear_msss.encoder import Encoder
 from hear_msss.features import Features
 from hear_msss.files import replacing
+from hear_msss.graphs import WrongGraph
 from hear_msss.graphs.onnx_export import OPSET, check_graph, example_segments, make_graph
 from hear_msss.version import __version__
 
@@ -56,7 +57,7 @@ def cached_graph(encoder: Encoder | Features) -> bytes:
 
     Raises:
         ImportError: onnx or onnxruntime is not installed.
-        RuntimeError: the exported graph differs from torch.
+        WrongGraph: the exported graph differs from torch.
     """
     path = cached_path(encoder)
     graph = read_own(path)
@@ -85,8 +86,10 @@ def _what_is_wrong(encoder: Encoder | Features, graph: bytes) -> str:
         check_graph(encoder, graph, example_segments(encoder.config))
     except ImportError:
         raise
+    except WrongGraph as error:
+        return f"differs from torch by {error.difference:g}"
     except Exception as error:  # onnxruntime has an exception of its own for each kind of damage
-        return f"cannot be used ({error})"
+        return f"is damaged ({type(error).__name__})"
     return ""
 
 

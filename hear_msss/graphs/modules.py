@@ -158,7 +158,7 @@ def export_graph(model: MSSS, what: str, path: str | Path) -> float:
     Raises:
         ValueError: ``what`` is none of :data:`GRAPHS`, or a model with ``whole_clip`` or in half precision.
         ImportError: onnx or onnxruntime is not installed.
-        RuntimeError: the graph differs from torch by more than rounding.
+        WrongGraph: the graph differs from torch by more than rounding.
     """
     if what not in GRAPHS:
         raise ValueError(f"what={what!r}: expected one of {list(GRAPHS)}")
@@ -169,7 +169,8 @@ def export_graph(model: MSSS, what: str, path: str | Path) -> float:
             f"precision={model.options.precision!r}: a graph computes in float32; export the model with "
             "precision='float32'"
         )
-    noise = torch.randn(3, 40_000, generator=torch.Generator().manual_seed(0)) / 10
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(3, 40_000, generator=generator, dtype=torch.float32, device="cpu") / 10
     module: nn.Module
     if what in ("scene", "timestamps"):
         module = SceneGraph(model) if what == "scene" else TimestampsGraph(model)

@@ -65,7 +65,11 @@ def check_space(folder: Path, files: Sequence[SourceFile], settings: ClipSetting
     in_flight = sum(sorted(durations)[-AHEAD * jobs :])  # converted, not yet in the store
     needed = int((sum(durations) + in_flight) * second) + SPARE_BYTES
     free = shutil.disk_usage(folder).free
-    print(f"{len(files)} files, {sum(durations) / 3600:.2f} h, {needed / 1e9:.2f} GB needed", file=sys.stderr)
+    if files:
+        print(
+            f"{len(files)} files, {sum(durations) / 3600:.2f} h, {needed / 1e9:.2f} GB needed",
+            file=sys.stderr,
+        )
     if needed > free:
         raise OSError(
             f"{folder}: {needed / 1e9:.2f} GB needed for {sum(durations) / 3600:.1f} h of audio, "

@@ -205,12 +205,14 @@ def append_all(
             desc="pack",
             bar_format="{l_bar}{bar}| {n:.2f}/{total:.2f} h [{elapsed}<{remaining}]",
             mininterval=0.5 if sys.stderr.isatty() else 30,
+            disable=not todo,
         ) as progress,
     ):
         for entry, (_, part, _), duration_s in zip(entries, todo_jobs, durations, strict=True):
-            for warning in entry["warnings"][: max(0, WARNINGS_SHOWN - shown)]:
-                tqdm.write(f"WARNING {entry['source']}/{entry['name']}: {warning}", file=sys.stderr)
-            shown += len(entry["warnings"])
+            for warning in entry["warnings"]:
+                if shown < WARNINGS_SHOWN:
+                    tqdm.write(f"WARNING {entry['source']}/{entry['name']}: {warning}", file=sys.stderr)
+                shown += 1
             store.add(entry, part)
             part.unlink(missing_ok=True)
             progress.update(min(duration_s / 3600, progress.total - progress.n))  # rounding adds up

@@ -227,13 +227,24 @@ def test_no_audio_of_that_rate(tmp_path):
 
 def test_without_a_rate_the_audio_of_every_rate_is_looked_at(tmp_path):
     task = make_task(tmp_path / "noise-v1-full")
-    shutil.copytree(task.path / str(RATE), task.path / str(RATE // 2))
+    assert check_tasks([tmp_path]) == []
+    shutil.copytree(task.path / str(RATE), task.path / str(RATE * 2))
     found = [problem.message for problem in check_tasks([tmp_path])]
-    assert found == [f"has {RATE} Hz in the folder of {RATE // 2} Hz"] * 9
+    assert found == [f"has {RATE} Hz in the folder of {RATE * 2} Hz"] * 9
     for rate in task.sample_rates:
         shutil.rmtree(task.path / str(rate))
     (problem,) = check_tasks([tmp_path])
     assert problem.path == task.path and problem.message.startswith("no audio")
+
+
+def test_a_split_without_any_clip_is_one_problem(tmp_path):
+    task = make_task(tmp_path / "noise-v1-full")
+    for name in ("2021", "02021", "0", "999"):
+        (task.path / name).mkdir()
+    assert task.sample_rates == [2021, RATE], "the others are no rates"
+    found = [(problem.path, problem.message) for problem in check_tasks([tmp_path])]
+    expected = "holds none of the 3 clips of this split"
+    assert found == [(task.path / "2021" / split, expected) for split in ("test", "train", "valid")]
 
 
 def test_splits_that_share_audio(tmp_path):

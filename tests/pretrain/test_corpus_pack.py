@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -157,6 +158,27 @@ def test_odd_files_are_packed_to_their_end_or_named_with_the_words_of_the_reader
     shown = [line for line in said.err.splitlines() if line.startswith("WARNING")]
     first = listed[: pack.WARNINGS_SHOWN]
     assert shown == [f"WARNING {source}/{name}: {warning}" for source, name, warning in first]
+
+
+def test_warnings_of_a_mended_file_go_and_old_corpora_have_none(tmp_path, capfd):
+    path = tmp_path / "in" / os.fsdecode(b"caf\xe9.wav")
+    whole = write(tmp_path / "in/a.wav", noise(2, 1)).rename(path).read_bytes()
+    path.write_bytes(whole[:60])  # 8 samples are left: too short
+    run_pack(tmp_path / "in", "--out", tmp_path / "out")
+    table = tmp_path / "out" / store.WARNINGS
+    assert b"caf\xe9.wav" in table.read_bytes() and b"cut short" in table.read_bytes()
+    path.write_bytes(whole)
+    run_pack(tmp_path / "in", "--out", tmp_path / "out")
+    assert table.read_text() == "source,path,warning\n"
+    journal = tmp_path / "out" / store.JOURNAL
+    entries = [json.loads(line) for line in journal.read_text().splitlines()]
+    for entry in entries:
+        del entry["warnings"]  # as in corpora of version 0.1
+    journal.write_bytes(b"".join(map(store.StoreWriter._line, entries)))
+    table.unlink()
+    assert run_pack(tmp_path / "in", "--out", tmp_path / "out") == 0
+    assert table.read_text() == "source,path,warning\n"
+    assert "0 with a warning" in capfd.readouterr().out.splitlines()[-1]
 
 
 def test_damaged_header_does_not_ask_for_the_moon(tmp_path):
