@@ -5,7 +5,7 @@
     index.npy        one record a clip (``INDEX``), what the reader needs
     manifest.csv     one line a clip, for people: source, path, start, duration, hash, levels
     rejects.csv      files and clips left out, with the reason
-    warnings.csv     files that lack a part of what their header announces
+    warnings.csv     files that are damaged or end too early, with what is wrong
     corpus.json      settings, sources, totals, hash; written last
 
 Audio is appended first, then its journal line. Audio that the journal does not name is cut off when packing
