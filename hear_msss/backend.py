@@ -139,16 +139,30 @@ class FastestEncoder(OnnxEncoder):
         autocast = torch.is_autocast_enabled("cpu")
         return kinds == {("cpu", torch.float32)} and not (needs_gradient or autocast)
 
+    def session(self) -> Any:
+        with sessions.lock():  # threads that have waited for a graph that failed do not make it again
+            if not self._usable:
+                raise RuntimeError("ONNX Runtime failed in another thread")
+            try:
+                return super().session()
+            except Exception as error:
+                self._give_up(error)
+                raise
+
     def __call__(self, log_mel: Tensor) -> Tensor:
         if self._usable and self._suits(log_mel):
             try:
                 return super().__call__(log_mel)
             except Exception as error:  # of the exporter or of onnxruntime, which have many kinds
-                self._usable = False
-                warnings.warn(
-                    f"ONNX Runtime cannot be used ({type(error).__name__}: {error}): torch computes instead, "
-                    "with the same answers, more slowly; backend='torch' chooses that without this warning",
-                    stacklevel=2,
-                )
+                self._give_up(error)
         h: Tensor = self.encoder(log_mel)
         return h.float()
+
+    def _give_up(self, error: Exception) -> None:
+        if self._usable:
+            self._usable = False
+            warnings.warn(
+                f"ONNX Runtime cannot be used ({type(error).__name__}: {error}): torch computes instead, "
+                "with the same answers, more slowly; backend='torch' chooses that without this warning",
+                stacklevel=3,
+            )

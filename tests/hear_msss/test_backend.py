@@ -3,6 +3,8 @@
 import copy
 import pickle
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -148,6 +150,22 @@ def test_auto_takes_torch_where_onnxruntime_does_not_suit(encoder, log_mel, aske
     with torch.no_grad():
         assert (MSSS(encoder).encode(log_mel) - expected).abs().max() < 1e-4
     assert asked == []
+
+
+def test_a_graph_that_fails_is_made_once_by_all_threads(encoder, log_mel, monkeypatch):
+    made = []
+
+    def fails(encoder):
+        made.append(1)
+        time.sleep(0.2)  # the other threads wait meanwhile
+        raise RuntimeError("no kernel for this machine")
+
+    monkeypatch.setattr("hear_msss.backend.cached_graph", fails)
+    model = MSSS(encoder)
+    with pytest.warns(UserWarning, match="no kernel") as said, ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(model.encode, [log_mel] * 4))
+    assert len(made) == len(said) == 1
+    assert all((answer - encoder(log_mel)).abs().max() < 1e-4 for answer in answers)
 
 
 def test_auto_warns_once_and_computes_in_torch_when_the_graph_fails(encoder, log_mel, monkeypatch):
