@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, fields
@@ -151,6 +152,15 @@ def _count(name: str, value: object, smallest: int = 1, largest: int = LARGEST_C
 def _one_of(name: str, value: object, choices: Collection[str]) -> None:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name}={value!r}: expected one of {list(choices)}")
+
+
+def add_option_argument(
+    parser: argparse.ArgumentParser, about: str = "an option of load_model, e.g. features=h"
+) -> None:
+    """``--option NAME=VALUE``, whose values :func:`parse_options` reads."""
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help=f"{about}; may be repeated"
+    )
 
 
 def parse_options(pairs: Iterable[str]) -> dict[str, Any]:

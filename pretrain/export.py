@@ -26,7 +26,7 @@ import torch
 from hear_msss.encoder import Encoder
 from hear_msss.features import Levels, measure_levels
 from hear_msss.frontend import FrontEnd
-from hear_msss.options import Options, parse_options
+from hear_msss.options import Options, add_option_argument, parse_options
 from hear_msss.weights import DEFAULT, Weights, bundled, load_weights, save_weights
 from pretrain.checkpoint import load_checkpoint
 from pretrain.corpus.open import open_source
@@ -137,13 +137,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a training run")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="safetensors file to write")
-    parser.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an option that load_model takes for default with these weights; may be repeated",
-    )
+    add_option_argument(parser, "an option that load_model takes for default with these weights")
     parser.add_argument(
         "--plain", action="store_true", help="begin without the options of the bundled weights: plain h"
     )

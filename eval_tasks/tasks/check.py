@@ -43,7 +43,9 @@ def check_task(task: TaskFolder, sample_rate: int | None, quick: bool, jobs: int
             problems += check_labels(task, split, splits[split], vocabulary)
     rates = task.sample_rates if sample_rate is None else [sample_rate]
     if not rates:
-        problems.append(Problem(task.path, "no audio: expected a folder named by its sample rate, as 16000"))
+        problems.append(
+            Problem(task.path, "no audio: expected a folder named by its sample rate, such as 16000")
+        )
     for rate in rates:
         problems += check_audio(task, splits, rate, quick, jobs)
     return problems
@@ -112,7 +114,7 @@ def check_tasks(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tasks", nargs="+", metavar="TASK", help="task folder, or a folder of them")
     parser.add_argument(
-        "--sample-rate", type=int, metavar="HZ", help="this rate's audio only (default: all that is there)"
+        "--sample-rate", type=int, metavar="HZ", help="audio of this rate only (default: of every rate there)"
     )
     parser.add_argument("--quick", action="store_true", help="headers of audio files only, no decoding")
     parser.add_argument("--out", type=Path, metavar="DIR", help="see whether embeddings fit there")

@@ -94,20 +94,17 @@ def check_audio(
         check(path, sample_rate, not quick or uses[name] > 1)
         for path, (_, name) in zip(paths, clips, strict=True)
     )
-    missing = Counter(split for (split, _), report in zip(clips, reports, strict=True) if report == MISSING)
-    empty = {split for split, clips_of in splits.items() if clips_of and missing[split] == len(clips_of)}
-    for split in sorted(empty):
-        yield Problem(
-            task.path / str(sample_rate) / split,
-            f"holds none of the {missing[split]} clips of this split",
-        )
+    here = {split for (split, _), report in zip(clips, reports, strict=True) if report != MISSING}
+    for split in sorted(split for split in splits if splits[split] and split not in here):
+        folder = task.path / str(sample_rate) / split
+        yield Problem(folder, f"holds none of the {len(splits[split])} clips of this split")
     lengths = Counter(report.frames for report in reports if report.frames)
     usual = lengths.most_common(1)[0][0] if lengths else 0
     expected = None if task.sample_duration_s is None else task.sample_duration_s * sample_rate
     first_seen: dict[bytes, tuple[str, str]] = {}
     for path, (split, name), report in zip(paths, clips, reports, strict=True):
         frames = report.frames
-        if split in empty:
+        if split not in here:
             continue
         if report.message:
             yield Problem(path, report.message)

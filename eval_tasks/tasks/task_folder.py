@@ -166,7 +166,7 @@ class TaskFolder:
     def sample_rates(self) -> list[int]:
         """Sample rates in Hz that are here, ascending."""
         names = [child.name for child in self.path.iterdir() if child.is_dir()]
-        rates = [int(name) for name in names if re.fullmatch("[1-9][0-9]{3,6}", name)]
+        rates = [int(name) for name in names if re.fullmatch("[1-9][0-9]*", name)]
         return sorted(rate for rate in rates if LOWEST_HZ <= rate <= HIGHEST_HZ)
 
     def audio_path(self, sample_rate: int, split: str, file_name: str) -> Path:

@@ -20,7 +20,7 @@ from hear_msss.collection.inputs import find_sources
 from hear_msss.device import find_device
 from hear_msss.files import remove_leftovers
 from hear_msss.locks import LOCK, locked
-from hear_msss.options import parse_options
+from hear_msss.options import add_option_argument, parse_options
 
 SHARD_FILES = 1000
 WARNINGS_SHOWN = 10  # the manifest has all
@@ -49,13 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", default="", help="weights file or name (default: the bundled weights)")
     add("--backend", default=None, help="auto, torch or onnxruntime; short for --option backend=...")
     add("--device", default="", help="cpu, cuda, cuda:1 or mps (default: a GPU, where torch sees one)")
-    add(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an option of load_model, e.g. hop_ms=20; may be repeated",
-    )
+    add_option_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hear_msss.api import load_model
 from hear_msss.graphs.modules import GRAPHS, export_graph
-from hear_msss.options import parse_options
+from hear_msss.options import add_option_argument, parse_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,13 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--what", choices=list(GRAPHS), default="scene", help="see below (default: %(default)s)"
     )
     parser.add_argument("--model", default="", help="weights file or name (default: the bundled weights)")
-    parser.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an option of load_model, e.g. features=h; may be repeated",
-    )
+    add_option_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,19 +13,13 @@ import torch
 from hear_msss import __version__
 from hear_msss.api import load_model
 from hear_msss.graphs.cache import cache_folder, encoder_sha256
-from hear_msss.options import parse_options
+from hear_msss.options import add_option_argument, parse_options
 from hear_msss.weights import DEFAULT, UNTRAINED, bundled, find_weights, fingerprint, load_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="", help="weights file or name (default: the bundled weights)")
-    parser.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an option of load_model, e.g. features=h; may be repeated",
-    )
+    add_option_argument(parser)
     parser.add_argument("--full", action="store_true", help="also configuration and training settings")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 

@@ -15,5 +15,5 @@ class WrongGraph(RuntimeError):
     def __str__(self) -> str:
         return (
             f"the exported graph differs from torch by {self.difference:g}, which is more than rounding: use "
-            " backend='torch' for embeddings, and report the versions of torch and onnxruntime"
+            "backend='torch' for embeddings, and report the versions of torch and onnxruntime"
         )

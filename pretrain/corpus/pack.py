@@ -209,10 +209,10 @@ def append_all(
         ) as progress,
     ):
         for entry, (_, part, _), duration_s in zip(entries, todo_jobs, durations, strict=True):
-            for warning in entry["warnings"]:
-                if shown < WARNINGS_SHOWN:
-                    tqdm.write(f"WARNING {entry['source']}/{entry['name']}: {warning}", file=sys.stderr)
-                shown += 1
+            warnings = entry["warnings"][: WARNINGS_SHOWN - shown]
+            for warning in warnings:
+                tqdm.write(f"WARNING {entry['source']}/{entry['name']}: {warning}", file=sys.stderr)
+            shown += len(warnings)
             store.add(entry, part)
             part.unlink(missing_ok=True)
             progress.update(min(duration_s / 3600, progress.total - progress.n))  # rounding adds up

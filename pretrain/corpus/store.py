@@ -166,10 +166,11 @@ def write_tables(folder: Path, entries: list[dict[str, Any]], rate: int) -> None
                 place = (entry["source"], entry["name"], start / rate, length / rate)
                 table.writerow((clip, *place, digest, peak, rms))
                 clip += 1
+    files = latest(entries)
     with open_replacing(folder / REJECTS) as out:
         table = csv.writer(out)
         table.writerow(("source", "path", "start_s", "duration_s", "reason"))
-        for entry in latest(entries):
+        for entry in files:
             file = (entry["source"], entry["name"])
             if entry["reason"]:
                 table.writerow((*file, "", "", entry["reason"]))
@@ -182,7 +183,7 @@ def write_tables(folder: Path, entries: list[dict[str, Any]], rate: int) -> None
     with open_replacing(folder / WARNINGS) as out:
         table = csv.writer(out)
         table.writerow(("source", "path", "warning"))
-        for entry in latest(entries):
+        for entry in files:
             warnings = entry.get("warnings", [])  # corpora of version 0.1 have none
             table.writerows((entry["source"], entry["name"], warning) for warning in warnings)
 

@@ -141,7 +141,7 @@ def test_odd_files_are_packed_to_their_end_or_named_with_the_words_of_the_reader
     listed.write_bytes(b"".join(os.fsencode(path) + b"\n" for path in odd_sounds))
     assert run_pack(listed, "--out", tmp_path / "out", "--min-clip-s", 0.1, "--silence-dbfs", -90) == 0
     said = capfd.readouterr()
-    listed = [tuple(row.values()) for row in rows(tmp_path / "out" / store.WARNINGS)]
+    table = [tuple(row.values()) for row in rows(tmp_path / "out" / store.WARNINGS)]
     expected = []
     for entry in store.read_journal(tmp_path / "out"):
         right = odd_sounds[Path(entry["name"])]
@@ -153,10 +153,10 @@ def test_odd_files_are_packed_to_their_end_or_named_with_the_words_of_the_reader
         warnings = "; ".join(entry["warnings"])
         assert right.words in warnings if right.words else not warnings
         expected += [("odd", entry["name"], warning) for warning in entry["warnings"]]
-    assert listed == expected and len(listed) > pack.WARNINGS_SHOWN
-    assert f"{len({name for _, name, _ in listed})} with a warning (warnings.csv)" in said.out
+    assert table == expected and len(table) > pack.WARNINGS_SHOWN
+    assert f"{len({name for _, name, _ in table})} with a warning (warnings.csv)" in said.out
     shown = [line for line in said.err.splitlines() if line.startswith("WARNING")]
-    first = listed[: pack.WARNINGS_SHOWN]
+    first = table[: pack.WARNINGS_SHOWN]
     assert shown == [f"WARNING {source}/{name}: {warning}" for source, name, warning in first]
 
 
