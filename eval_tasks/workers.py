@@ -65,6 +65,15 @@ def noted(notes: str, name: str, function: Callable[..., Result], arguments: tup
         note.unlink(missing_ok=True)
 
 
+def noted_names(notes: Path) -> list[str]:
+    """What the workers had in hand, sorted. The note of a worker that was killed while it wrote is empty."""
+    found = []
+    for note in notes.glob("*"):
+        with suppress(FileNotFoundError):  # its work has ended meanwhile
+            found.append(os.fsdecode(note.read_bytes()))
+    return sorted(filter(None, found))
+
+
 def first(*arguments: Any) -> str:
     """The name of a call whose first argument is a file."""
     return str(arguments[0])
@@ -102,7 +111,7 @@ def in_processes(
     try:
         yield from parallel(joblib.delayed(noted)(str(notes), name(*each), function, each) for each in calls)
     except BrokenProcessPool:
-        in_work = sorted(os.fsdecode(note.read_bytes()) for note in notes.glob("*"))
+        in_work = noted_names(notes)
         during = f" during work on {' and '.join(in_work)}" if in_work else ""
         raise UserError(
             f"a worker process was killed from outside{during}, most often because memory ran out: give "

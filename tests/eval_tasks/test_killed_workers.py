@@ -17,7 +17,7 @@ from eval_tasks.mini import TASKS_DIR
 from eval_tasks.runs import harness
 from eval_tasks.runs.run_task import TaskJob, run_task
 from eval_tasks.tasks import resample
-from eval_tasks.workers import in_processes
+from eval_tasks.workers import in_processes, noted_names
 
 TASK = "mini_events-v1-small"
 
@@ -40,6 +40,13 @@ def test_a_killed_worker_of_resample_is_one_sentence_with_task_and_file(tmp_path
     assert line.startswith(f"error: {TASK} 16000 -> 8000 Hz: a worker process was killed")
     assert f"work on {task}/16000/" in line and "scene11-train.ogg" in line and "give fewer --jobs" in line
     assert not list(temporary.glob("eval_tasks-*"))
+
+
+def test_an_empty_or_vanished_note_names_nothing(tmp_path):
+    (tmp_path / "1").write_text("a.wav")
+    (tmp_path / "2").touch()
+    (tmp_path / "3").symlink_to(tmp_path / "nowhere")
+    assert noted_names(tmp_path) == ["a.wav"]
 
 
 def test_names_are_of_what_was_in_work_and_not_of_what_was_done(tmp_path, monkeypatch):
